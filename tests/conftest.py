@@ -1,0 +1,3 @@
+"""Fixtures every tier of tests shares."""
+
+pytest_plugins = ["tests.cluster.fixtures"]

@@ -1,5 +1,6 @@
 """One long-running process of the cluster, which fault tests can stop, pause and start again."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -67,10 +68,10 @@ class Component:
 
     def pause(self) -> None:
         """SIGSTOP: connections stay open and nobody answers."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self._send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        self._send(signal.SIGCONT)
 
     def wait_for(self, what: str, ready: Callable[[], bool], timeout: float = 60.0) -> None:
         """Poll `ready` until it is true; a dead process ends the wait at once."""
@@ -95,11 +96,15 @@ class Component:
     def _end(self, number: signal.Signals, grace: float) -> None:
         if self._child is None or self._child.poll() is not None:
             return
-        self._child.send_signal(number)
-        if number == signal.SIGTERM:
-            self._child.send_signal(signal.SIGCONT)
+        self._send(number)
+        # A paused process takes SIGTERM only when it goes on.
+        self._send(signal.SIGCONT)
         try:
             self._child.wait(grace)
         except subprocess.TimeoutExpired:
-            self._child.kill()
+            self._send(signal.SIGKILL)
             self._child.wait(10)
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)

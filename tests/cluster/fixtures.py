@@ -15,7 +15,8 @@ import pytest
 from .control_plane import ControlPlane
 from .existing import ExistingCluster
 from .gobuild import kubernetes_binary
-from .versions import selected_version
+from .node import Node, build_everything, why_no_node
+from .versions import selected_version, versions_with_node
 
 Cluster = ControlPlane | ExistingCluster
 
@@ -33,8 +34,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly or _kubeconfig(session.config):
         return
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    version = selected_version()
     if "control_plane" in used:
-        kubernetes_binary(selected_version())
+        kubernetes_binary(version)
+    if "node" in used and version in versions_with_node() and why_no_node() is None:
+        build_everything(version)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +57,17 @@ def own_control_plane(control_plane: Cluster) -> ControlPlane:
     if not isinstance(control_plane, ControlPlane):
         unavailable("needs a control plane of its own, and a kubeconfig was given")
     return control_plane
+
+
+@pytest.fixture(scope="session")
+def node(own_control_plane: ControlPlane) -> Iterator[Node]:
+    """The session's node, which runs pods; it has the image `node.REDIS` and the StorageClass `local`."""
+    if reason := why_no_node():
+        unavailable(reason)
+    if own_control_plane.version not in versions_with_node():
+        unavailable(f"no kubelet is built for {own_control_plane.version}, only for {', '.join(versions_with_node())}")
+    with Node.start(own_control_plane) as started:
+        yield started
 
 
 @pytest.fixture

@@ -15,6 +15,11 @@ def known_versions() -> list[str]:
     return sorted(found, key=lambda v: [int(part) for part in v.split(".")], reverse=True)
 
 
+def versions_with_node() -> list[str]:
+    """Those whose build has a kubelet; the others are a control plane only."""
+    return [version for version in known_versions() if (GO_DIR / version / "node.go").exists()]
+
+
 def selected_version() -> str:
     """The version that `REDISOP_K8S_VERSION` asks for; `1.32` picks the newest 1.32.x known."""
     return resolve(os.environ.get("REDISOP_K8S_VERSION") or DEFAULT_VERSION)

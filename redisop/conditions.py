@@ -71,6 +71,7 @@ class Reason(StrEnum):
 
     # What Redis itself says.
     REDIS_UNREACHABLE = "RedisUnreachable"
+    READ_ONLY = "ReadOnly"
     LOGIN_REFUSED = "LoginRefused"
     CONFIG_REFUSED = "ConfigRefused"
     NOT_COMPARED = "NotCompared"

@@ -1,14 +1,10 @@
-"""Decides what to write: desired objects against live ones. Pure: no clock, no network, no randomness.
+"""What a plan is made of."""
 
-The rules and their proofs are in docs/reconciliation.md.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
-from redisop.graph import Graph
+from redisop.fieldset import Op
 from redisop.kinds import Object, Ref
 
 
@@ -25,29 +21,6 @@ class Action(StrEnum):
     CONFLICT = "conflict"
     """Never written: not ours, or it cannot be changed. The reasons say which."""
     UNCHANGED = "unchanged"
-
-
-class Op(StrEnum):
-    """How a field differs."""
-
-    SET = "set"
-    OWN = "own"
-    """The value is right, but it is not ours yet."""
-    DROP = "drop"
-    """Ours, and no longer wanted."""
-    ORDER = "order"
-    """The list has our items in another order."""
-
-
-class Missing:
-    """Type of MISSING."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = Missing()
-"""Stands for a value that is not there, in `Change.old` and `Change.new`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,55 +88,17 @@ class Plan:
         return {action: sum(step.action is action for step in self.steps) for action in Action}
 
 
-class Settlement(NamedTuple):
-    """What one apply left behind, and which diff alone would not recognise as unchanged."""
-
-    want_hash: str
-    api_version: str
-    fields: Mapping[str, Any]
-    projection: Any
-
-
-Settled: TypeAlias = dict[tuple[str, str | None], Settlement]
-"""Settlements by (uid, subresource)."""
-
-
-def plan(graph: Graph, live: Mapping[Ref, Object], settled: Settled) -> Plan:
-    """Return the Plan that makes `live` what `graph` wants.
-
-    `live` holds every object at a Ref of the graph, whoever owns it, and every object whose controller owner is ours.
-    """
-    raise NotImplementedError
-
-
-def plan_object(
-    want: Object,
-    live: Object | None,
-    settled: Settled,
-    *,
-    owner_uid: str | None,
-    subresource: str | None = None,
-    wave: int = 0,
-) -> Step:
-    """Return the Step for one object; `owner_uid` None where no controller owner is required (a custom resource's status)."""
-    raise NotImplementedError
-
-
 def request(step: Step) -> Object:
-    """Return the body to apply for a create, apply or replace, with its preconditions; Generated values still stand in it."""
-    raise NotImplementedError
+    """Return the body to apply for a create, apply or replace, with its preconditions; Generated values still stand in it.
 
-
-def settle(settled: Settled, want: Object, response: Object, subresource: str | None = None) -> None:
-    """Remember what an apply of `want` left behind (`response`)."""
-    raise NotImplementedError
-
-
-def forget(settled: Settled, uid: str) -> None:
-    """Forget an object that is gone."""
-    raise NotImplementedError
-
-
-def resolve(want: Object, live: Object | None) -> Object:
-    """Return `want` with each Generated value replaced by the live one, where there is one."""
-    raise NotImplementedError
+    A new object is asked for by resourceVersion "1", which no existing object has: 409 instead of a silent adoption.
+    """
+    if step.want is None:
+        raise ValueError(f"{step.action} of {step.ref} has nothing to apply")
+    metadata = {**step.want["metadata"]}
+    if step.live is None or step.action is Action.REPLACE:
+        metadata["resourceVersion"] = "1"
+    else:
+        metadata["uid"] = step.live["metadata"]["uid"]
+        metadata["resourceVersion"] = step.live["metadata"]["resourceVersion"]
+    return {**step.want, "metadata": metadata}

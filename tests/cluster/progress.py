@@ -1,6 +1,7 @@
 """Run a slow command so that somebody watching sees what it does, and for how long."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -42,6 +43,8 @@ def run(
         errors="replace",
         cwd=cwd,
         env={**os.environ, **(env or {})},
+        # A compiler starts compilers: all of them end together.
+        start_new_session=True,
     )
     lines: deque[str] = deque(maxlen=400)
     assert child.stdout is not None
@@ -60,7 +63,7 @@ def run(
                     raise CommandError(f"{what}: not done after {timeout:.0f} s, at: {last}") from None
     finally:
         if child.poll() is None:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
         reader.join(timeout=5)
         child.stdout.close()

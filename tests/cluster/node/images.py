@@ -131,7 +131,7 @@ def write_image(
     entry = blob(f"{prefix}.manifest.v1+json", json.dumps(manifest).encode())
     entry["annotations"] = {
         "io.containerd.image.name": name,
-        "org.opencontainers.image.ref.name": name.rpartition(":")[2],
+        "org.opencontainers.image.ref.name": name,
     }
     index = {"schemaVersion": 2, "mediaType": f"{prefix}.index.v1+json", "manifests": [entry]}
     blobs["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'

@@ -49,7 +49,6 @@ class Node:
         self.name = cluster.addresses.link_name
         self.folder = cluster.data_dir / "node"
         self._tools = _containerd_tools()
-        self._ctr = [str(self._tools / "ctr"), "-a", str(socket(self.folder)), "-n", "k8s.io"]
         self._sandbox = Sandbox(cluster.data_dir, self.folder)
 
     @classmethod
@@ -100,10 +99,7 @@ class Node:
 
     def import_image(self, archive: Path) -> None:
         """Make the image of an OCI or Docker archive known under the name that it carries."""
-        argv = [*self._ctr, "images", "import", "--local", str(archive)]
-        answer = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            raise RuntimeError(f"import of {archive}: {answer.stderr.strip()}")
+        import_archive(self.cluster.data_dir, archive)
 
     def _bring_up(self, archives: Sequence[Path]) -> None:
         cluster = self.cluster
@@ -176,7 +172,7 @@ class Node:
         )
 
     def _containerd_answers(self) -> bool:
-        return subprocess.run([*self._ctr, "version"], capture_output=True, check=False).returncode == 0
+        return _ctr(self.cluster.data_dir, "version").returncode == 0
 
     def _ready(self) -> bool:
         try:
@@ -184,6 +180,18 @@ class Node:
         except ApiError:
             return False
         return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", []))
+
+
+def import_archive(data_dir: Path, archive: Path) -> None:
+    """The same as `Node.import_image`, for the node of a cluster that another process owns."""
+    answer = _ctr(data_dir, "images", "import", "--local", str(archive))
+    if answer.returncode:
+        raise RuntimeError(f"import of {archive}: {answer.stderr.strip()}")
+
+
+def _ctr(data_dir: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(_containerd_tools() / "ctr"), "-a", str(socket(data_dir / "node")), "-n", "k8s.io", *args]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def make_cgroup(name: str) -> None:

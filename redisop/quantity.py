@@ -4,7 +4,7 @@ Spelling is correctness under server-side apply: two owners that send `1` and `1
 """
 
 import re
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_UP, Decimal
 from functools import lru_cache
 
 from redisop.errors import InputError
@@ -18,9 +18,9 @@ _LARGEST = Decimal(2**63 - 1)
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Decimal:
-    """Return the exact value of a quantity; finer than nano is rounded up, as the API server does.
+    """Return the exact value of a quantity; finer than nano is rounded away from zero, as the API server does.
 
-    InputError where it is no quantity.
+    InputError where it is no quantity, or larger than 2^63-1.
     """
     return _parse(text)[0]
 
@@ -52,8 +52,9 @@ def _parse(text: str) -> tuple[Decimal, str]:
         value, family = number * 2 ** _BINARY[suffix], "binary"
     else:
         value, family = number.scaleb(_DECIMAL[suffix]), "decimal"
-    magnitude = min(abs(value).quantize(_SMALLEST, ROUND_CEILING) if abs(value) < _LARGEST else _LARGEST, _LARGEST)
-    return magnitude.copy_sign(value) if magnitude else Decimal(0), family
+    if abs(value) > _LARGEST:
+        raise InputError(f"{text!r} is larger than Kubernetes counts: 2^63-1")
+    return value.quantize(_SMALLEST, ROUND_UP) + 0, family
 
 
 def _with_binary_suffix(value: int) -> str:

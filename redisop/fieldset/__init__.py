@@ -4,7 +4,7 @@ So the live object brings its own schema, and no OpenAPI is needed. Source: KEP-
 """
 
 from redisop.fieldset.diff import MISSING, Difference, Missing, Op, diff
-from redisop.fieldset.fields import Entry, Fields, Path, entry, holder, path_text, project, same
+from redisop.fieldset.fields import Entry, Fields, Path, entry, holder, path_text, project, restrict, same
 
 __all__ = [
     "MISSING",
@@ -19,5 +19,6 @@ __all__ = [
     "holder",
     "path_text",
     "project",
+    "restrict",
     "same",
 ]

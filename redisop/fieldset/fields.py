@@ -60,6 +60,32 @@ def project(fields: Fields, live: Any) -> Any:
     return live
 
 
+def restrict(want: Any, fields: Fields, live: Any) -> Any:
+    """Return the part of `live` that `fields` covers or `want` speaks of; a list without item keys as a whole."""
+    if type(want) is dict and type(live) is dict:
+        part = {}
+        for name, there in live.items():
+            node = fields.get("f:" + name)
+            if want.get(name) is not None:
+                part[name] = restrict(want[name], node or {}, there)
+            elif node is not None:
+                part[name] = project(node, there)
+        return part
+    if type(want) is list and type(live) is list:
+        nodes, identify = index(fields)
+        wanted = {identify(item): item for item in want} if nodes else {}
+        if not nodes or None in wanted:
+            return live
+        none: tuple[str, Fields] = ("", {})
+        items = ((nodes.get(identify(item), none)[1], wanted.get(identify(item)), item) for item in live)
+        return [
+            project(node, item) if mine is None else restrict(mine, node, item)
+            for node, mine, item in items
+            if node or mine is not None
+        ]
+    return live
+
+
 def same(want: Any, live: Any) -> bool:
     """Tell whether two leaves are equal: strictly by type and value, but that null in an atomic map counts as absent.
 

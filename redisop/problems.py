@@ -49,7 +49,8 @@ _PULL = {
     "SignatureValidationFailed",
 }
 _CONTAINER = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError"}
-_NO_CLASS = re.compile(r'storageclass[a-z0-9.]* "([^"]*)" not found')
+_NO_CLASS = re.compile(r'storageclass[a-z0-9.]* "[^"]*" not found|unbound immediate PersistentVolumeClaims\. not found')
+"""What a scheduler says about a storage class that is not there; the second text is that of Kubernetes 1.37."""
 _MUTABLE = (
     ".spec.replicas",
     ".spec.template",
@@ -118,8 +119,8 @@ def of_claim(claim: Object | None, name: str, wanted: str) -> Problem | None:
     return _of_size(claim, where, wanted)
 
 
-def of_pod(pod: Object) -> Problem | None:
-    """Say why the Pod does not serve; None where it does."""
+def of_pod(pod: Object, claim: Object | None = None) -> Problem | None:
+    """Say why the Pod, which mounts `claim`, does not serve; None where it does."""
     name, status = pod["metadata"]["name"], pod.get("status", {})
     conditions = status.get("conditions", ())
     if pod["metadata"].get("deletionTimestamp") is not None:
@@ -131,7 +132,7 @@ def of_pod(pod: Object) -> Problem | None:
         return Problem(Severity.STUCK, Reason.STOPPING, f"Pod/{name} is over ({why}); a new one follows.")
     scheduled = find(conditions, "PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
-        return _of_scheduling(name, scheduled.get("message", ""))
+        return _of_scheduling(name, scheduled.get("message", ""), (claim or {}).get("spec", {}).get("storageClassName"))
     ready = find(conditions, "Ready")
     if ready is not None and ready.get("status") == "True":
         return None
@@ -223,13 +224,12 @@ def _of_size(claim: Object, where: str, wanted: str) -> Problem | None:
     return Problem(Severity.WAIT, Reason.EXPANDING, f"{where} grows from {actual} to {wanted}.")
 
 
-def _of_scheduling(name: str, message: str) -> Problem:
-    missing = _NO_CLASS.search(message)
-    if missing is not None:
+def _of_scheduling(name: str, message: str, storage_class: str | None) -> Problem:
+    if storage_class and _NO_CLASS.search(message):
         return Problem(
             Severity.BROKEN,
             Reason.STORAGE_CLASS_MISSING,
-            f'Pod/{name} cannot be placed: there is no storage class "{missing[1]}". Create it, or delete the instance '
+            f'Pod/{name} cannot be placed: there is no storage class "{storage_class}". Create it, or delete the instance '
             "and create it with another spec.storage.storageClassName.",
         )
     return Problem(

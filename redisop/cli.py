@@ -14,8 +14,10 @@ import click
 
 from redisop import __version__
 from redisop.errors import RedisopError
+from redisop.terminal import color_of
 
 COMMANDS = {
+    "plan": "redisop.commands.plan:plan",
     "completion": "redisop.commands.completion:completion",
 }
 """Imported only when used: `redisop plan --offline` must not wait for an HTTP library."""
@@ -73,7 +75,7 @@ def run(arguments: list[str]) -> int:
         return 2
     except RedisopError as error:
         _debug()
-        click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=color_of(sys.stderr.isatty()))
+        click.secho("error: ", fg="red", bold=True, nl=False, err=True, color=color_of(terminal=sys.stderr.isatty()))
         click.echo(str(error), err=True)
         return 2
     except Exception as error:  # noqa: BLE001 - a crash has to exit with 2, since 1 means «changes»
@@ -84,13 +86,6 @@ def run(arguments: list[str]) -> int:
         )
         return 2
     return code if isinstance(code, int) else 0
-
-
-def color_of(terminal: bool) -> bool:  # noqa: FBT001 - the one thing it is about
-    """Tell whether to colour output, by the conventions of NO_COLOR (no-color.org) and of FORCE_COLOR."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or (terminal and os.environ.get("TERM") != "dumb")
 
 
 def _debug() -> None:

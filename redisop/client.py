@@ -168,18 +168,22 @@ class Client:
         """
         ref = ref_of(obj)
         kind = kind_of(ref)
-        params = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
-        if dry_run:
-            params["dryRun"] = "All"
+        params = _writing(dry_run=dry_run) | {"force": "true"}
         path = kind.path(ref.namespace, ref.name, subresource)
         return await self._request("PATCH", kind, path, params, obj, "application/apply-patch+yaml")
 
-    async def update(self, obj: Mapping[str, Any], *, subresource: str | None = None) -> Object:
+    async def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Object:
+        """Create an object (POST); Conflict where its name is taken."""
+        ref = ref_of(obj)
+        kind = kind_of(ref)
+        return await self._request("POST", kind, kind.path(ref.namespace), _writing(dry_run=dry_run), obj)
+
+    async def update(self, obj: Mapping[str, Any], *, subresource: str | None = None, dry_run: bool = False) -> Object:
         """Replace an object (PUT); its metadata.resourceVersion is the precondition."""
         ref = ref_of(obj)
         kind = kind_of(ref)
-        params = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-        return await self._request("PUT", kind, kind.path(ref.namespace, ref.name, subresource), params, obj)
+        path = kind.path(ref.namespace, ref.name, subresource)
+        return await self._request("PUT", kind, path, _writing(dry_run=dry_run), obj)
 
     async def delete(self, ref: Ref, *, uid: str, resource_version: str, propagation: str | None = None) -> Object:
         """Delete exactly the object that was seen; return it where it is yet to be finalized, else a Status.
@@ -239,6 +243,10 @@ async def _events(chunks: AsyncIterator[bytes], kind: Kind, deadline: float) -> 
         for line in lines:
             if line.strip():
                 yield _event(line, kind)
+
+
+def _writing(*, dry_run: bool) -> dict[str, str]:
+    return {"fieldManager": MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
 
 
 async def _next(chunks: AsyncIterator[bytes], deadline: float) -> bytes:

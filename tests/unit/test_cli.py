@@ -5,6 +5,7 @@ import pytest
 
 from redisop import __version__, cli
 from redisop.errors import InputError
+from redisop.terminal import color_of
 
 
 def redisop(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -68,4 +69,4 @@ def test_colour(monkeypatch, env, terminal, coloured):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert cli.color_of(terminal) is coloured
+    assert color_of(terminal=terminal) is coloured

@@ -63,7 +63,7 @@ class Api:
     def answers(self, path: str) -> bool:
         """Whether a GET succeeds now."""
         try:
-            self.request("GET", path)
+            self.request("GET", path, timeout=3.0)
         except (ApiError, OSError, http.client.HTTPException):
             return False
         return True

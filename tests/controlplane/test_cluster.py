@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import ControlPlane
+from tests.cluster import ControlPlane, ExistingCluster, NotOurs, addresses, control_plane
 from tests.cluster.reaper import PREFIX, marked
 
 pytestmark = pytest.mark.timeout(180)
@@ -90,6 +91,15 @@ def test_another_user_has_the_groups_of_its_certificate(own_control_plane):
     assert all(f'"{word}"' in shown for word in ("jane", "team-a", "team-b", "system:authenticated"))
 
 
+def test_a_cluster_of_somebody_else_is_used_by_its_kubeconfig(own_control_plane):
+    existing = ExistingCluster(own_control_plane.kubeconfig)
+    assert (existing.version, existing.url) == (own_control_plane.version, own_control_plane.url)
+    assert not existing.own_control_plane
+    assert existing.get("namespace", "default")["metadata"]["name"] == "default"
+    with pytest.raises(NotOurs):
+        existing.kubeconfig_for("jane")
+
+
 def test_two_side_by_side_share_nothing_and_leave_nothing(own_control_plane, own_tmp):
     with ControlPlane.start(version=own_control_plane.version) as other:
         assert other.url != own_control_plane.url
@@ -116,6 +126,24 @@ def test_an_apiserver_comes_back_with_its_data_after_a_crash():
         assert not cluster.api.answers("/readyz")
         cluster.apiserver.resume()
         cluster.wait_ready()
+
+
+def test_a_port_that_was_taken_meanwhile_is_given_up(own_tmp, monkeypatch):
+    calls = []
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+
+        def one_taken(count):
+            calls.append(count)
+            ports = addresses.free_ports(count)
+            return [*ports[:2], taken.getsockname()[1], *ports[3:]] if len(calls) == 1 else ports
+
+        monkeypatch.setattr(control_plane, "free_ports", one_taken)
+        with ControlPlane.start(scheduler=False) as cluster:
+            assert cluster.api.answers("/readyz")
+    assert len(calls) == 2
+    assert list(own_tmp.iterdir()) == []
 
 
 def test_a_component_that_dies_shows_its_log(own_tmp):

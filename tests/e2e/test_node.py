@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster import ControlPlane
 from tests.cluster.kubectl import kubectl_path
-from tests.cluster.node import BASE, REDIS, base_image
+from tests.cluster.node import BASE, REDIS, Node, base_image
 from tests.cluster.reaper import PREFIX, marked
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("node")]
@@ -58,6 +58,11 @@ def ping(host, port):
     with closing(socket.create_connection((host, port), timeout=5)) as connection:
         connection.sendall(b"PING\r\n")
         return connection.recv(100)
+
+
+def answers(host, port):
+    with closing(socket.socket()) as connection:
+        return connection.connect_ex((host, port)) == 0
 
 
 def eventually(check, timeout=30.0):
@@ -291,9 +296,17 @@ def coredns_of(data_dir):
     return [pid for pid in pids if b"/coredns" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_a_node_can_stop_and_its_control_plane_goes_on(node):
-    from tests.cluster.node import Node
+def test_pods_outlive_a_kubelet_that_crashes():
+    with ControlPlane.start() as cluster, Node.start(cluster, images=[]) as other:
+        before = coredns_of(cluster.data_dir)
+        other.kubelet.kill()
+        assert coredns_of(cluster.data_dir) == before
+        other.kubelet.start()
+        other.kubelet.wait_for("its server", lambda: answers(cluster.addresses.node, 10250))
+        assert coredns_of(cluster.data_dir) == before
 
+
+def test_a_node_can_stop_and_its_control_plane_goes_on(node):
     with ControlPlane.start() as cluster:
         with Node.start(cluster, images=[]) as other:
             assert other.name != node.name

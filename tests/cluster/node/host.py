@@ -2,20 +2,22 @@
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.cluster.progress import CommandError, run
 
 PACKAGES = {
-    "runc": "/usr/sbin/runc",
-    "containernetworking-plugins": "/usr/lib/cni/ptp",
-    "nftables": "/usr/sbin/nft",
-    "iproute2": "/usr/sbin/ip",
-    "debootstrap": "/usr/sbin/debootstrap",
+    "runc": ["/usr/sbin/runc", "/usr/bin/runc"],
+    "containernetworking-plugins": ["/usr/lib/cni/ptp"],
+    "nftables": ["/usr/sbin/nft"],
+    "iproute2": ["/usr/sbin/ip", "/sbin/ip"],
+    "debootstrap": ["/usr/sbin/debootstrap"],
+    "debian-archive-keyring": ["/usr/share/keyrings/debian-archive-keyring.gpg"],
 }
-"""Debian package -> a file that it brings."""
+"""Debian package -> a file that it brings; the second one is where another package may bring it."""
 
-IMAGE_BUILD_PACKAGES = {"buildah": "/usr/bin/buildah"}
+IMAGE_BUILD_PACKAGES = {"buildah": ["/usr/bin/buildah"]}
 
 
 def why_no_node() -> str | None:
@@ -32,11 +34,11 @@ def why_no_node() -> str | None:
     return None
 
 
-def missing(packages: dict[str, str]) -> list[str]:
-    return [name for name, brings in packages.items() if not Path(brings).exists()]
+def missing(packages: Mapping[str, Sequence[str]]) -> list[str]:
+    return [name for name, files in packages.items() if not any(Path(file).exists() for file in files)]
 
 
-def install(packages: dict[str, str]) -> None:
+def install(packages: Mapping[str, Sequence[str]]) -> None:
     """Install the missing ones with apt-get."""
     wanted = missing(packages)
     if not wanted:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import platform
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def write_image(
     layer_bytes = plain.getvalue()
     packed = gzip.compress(layer_bytes, compresslevel=1, mtime=0)
     image = {
-        "architecture": "amd64",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
         "os": "linux",
         "config": {
             "Entrypoint": list(config.entrypoint),

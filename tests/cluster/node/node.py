@@ -198,6 +198,10 @@ def make_cgroup(name: str) -> None:
     """The cgroup that all pods of the node are in, for cgroup v1 and v2."""
     base = Path("/sys/fs/cgroup")
     if (base / "cgroup.controllers").exists():
+        # What the kubelet insists on; a cgroup has what its parent passes on.
+        for wanted in ("cpu", "cpuset", "hugetlb", "memory", "pids"):
+            with contextlib.suppress(OSError):
+                (base / "cgroup.subtree_control").write_text(f"+{wanted}")
         (base / name).mkdir(exist_ok=True)
         return
     for controller in base.iterdir():

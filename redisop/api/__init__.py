@@ -7,7 +7,6 @@ has admitted it. `parse(obj)` reads a manifest as strictly as the server would.
 from redisop.api.apikey import ApiKey, ApiKeySpec, ApiKeyStatus, duration
 from redisop.api.base import Condition, Metadata, Model
 from redisop.api.instance import InstanceSpec, InstanceStatus, RedisHttpInstance
-from redisop.api.quantity import amount
 from redisop.api.reading import parse
 from redisop.api.redis import Parameters, RedisConfig
 from redisop.api.scheduling import Scheduling
@@ -25,7 +24,6 @@ __all__ = [
     "RedisConfig",
     "RedisHttpInstance",
     "Scheduling",
-    "amount",
     "duration",
     "parse",
 ]

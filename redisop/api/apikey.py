@@ -47,7 +47,6 @@ Lifetime = Annotated[
 ]
 Pattern = Annotated[str, Field(pattern="^[!-~]+$", max_length=256)]
 """A glob of Redis' ACLs: printable ASCII without spaces, so that it stays one word of an aclfile."""
-Patterns = Annotated[tuple[Pattern, ...], Field(max_length=32), SET]
 KeyId = Annotated[str, Field(pattern="^[0-9A-Za-z]{10}$", max_length=10)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)]
 
@@ -103,9 +102,9 @@ class ApiKeySpec(Model):
     """When the key stops working (RFC 3339). Excludes ttl; with neither, the key does not expire."""
     ttl: Lifetime | None = None
     """How long the key works from when it was issued, for example 720h. Excludes expiresAt."""
-    key_patterns: Annotated[Patterns, Field(min_length=1)] = ("*",)
+    key_patterns: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=32), SET] = ("*",)
     """Keys that may be touched, as globs."""
-    channel_patterns: Patterns = ()
+    channel_patterns: Annotated[tuple[Pattern, ...], Field(max_length=32), SET] = ()
     """Channels that may be used, as globs. None by default."""
     rotation: Rotation | None = None
     """When the key is replaced by a new one. Never where left out."""
@@ -198,6 +197,7 @@ class ApiKey(Model):
     spec: ApiKeySpec
     """What the key may do, where, and for how long."""
 
+    Name: ClassVar = DnsLabel
     Status: ClassVar = ApiKeyStatus
 
     rules = (
@@ -205,7 +205,7 @@ class ApiKey(Model):
             "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
             "metadata.name must be at most 63 lower case letters, digits and hyphens, "
             "begin and end with a letter or digit (RFC 1123)",
-            lambda it: fits(DnsLabel, it.metadata.name),
+            lambda it: fits(it.Name, it.metadata.name),
             ".metadata.name",
         ),
     )

@@ -1,8 +1,10 @@
 """What both resources are made of: the base model, metadata, conditions and the texts that may stand in a field."""
 
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -34,8 +36,16 @@ DnsSubdomain = Annotated[
 """RFC 1123 subdomain."""
 InstanceName = Annotated[str, Field(pattern=INSTANCE_PATTERN, max_length=INSTANCE_LENGTH)]
 """RFC 1035 label; short enough for the names of all children."""
+
+
+def _on_the_calendar(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 Timestamp = Annotated[
     str,
+    AfterValidator(_on_the_calendar),
     Field(
         pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})$",
         max_length=35,

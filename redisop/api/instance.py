@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from redisop import quantity
 from redisop.api.base import (
     INSTANCE_LENGTH,
     INSTANCE_PATTERN,
@@ -19,7 +20,7 @@ from redisop.api.base import (
     fits,
 )
 from redisop.api.markers import SET, ListType, Rule
-from redisop.api.quantity import Cpu, MemoryText, StorageSize, amount
+from redisop.api.quantity import Cpu, MemoryText, StorageSize
 from redisop.api.redis import RedisConfig
 from redisop.api.scheduling import Scheduling
 from redisop.kinds import GROUP, VERSION
@@ -29,6 +30,19 @@ _PART = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
 _HOST = "[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?"
 IMAGE_PATTERN = f"^({_HOST}/)?{_PART}(/{_PART})*(:{_TAG})?(@sha256:[0-9a-f]{{64}})?$"
 DEFAULT_SIZE = "1Gi"
+
+# What was never claimed may still be chosen freely.
+_UNCLAIMED = "(!has(oldSelf.storage) && !oldSelf.redisConfig.persistence)"
+
+
+# Optional access (`self.?storage`) would be shorter, but the server's cost estimate knows no bounds for it.
+def _size(spec: str) -> str:
+    return f"quantity(has({spec}.storage) ? {spec}.storage.size : '{DEFAULT_SIZE}')"
+
+
+def _class(spec: str) -> str:
+    name = f"{spec}.storage.storageClassName"
+    return f"(has({spec}.storage) && has({name}) ? {name} : '')"
 
 
 class Storage(Model):
@@ -44,7 +58,7 @@ class Storage(Model):
     @property
     def size_bytes(self) -> int:
         """`size` in bytes."""
-        return int(amount(self.size))
+        return int(quantity.parse(self.size))
 
 
 class Requests(Model):
@@ -77,7 +91,9 @@ class Resources(Model):
             "quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0",
             "requests.cpu must not be more than limits.cpu",
             lambda it: (
-                it.requests.cpu is None or it.limits.cpu is None or amount(it.requests.cpu) <= amount(it.limits.cpu)
+                it.requests.cpu is None
+                or it.limits.cpu is None
+                or quantity.parse(it.requests.cpu) <= quantity.parse(it.limits.cpu)
             ),
             ".requests.cpu",
         ),
@@ -133,28 +149,25 @@ class InstanceSpec(Model):
             ".image",
         ),
         Rule(
-            "!self.redisConfig.persistence || "
-            f"quantity(self.?storage.size.orValue('{DEFAULT_SIZE}')).compareTo(quantity(self.redisConfig.memory)) >= 0",
+            f"!self.redisConfig.persistence || {_size('self')}.compareTo(quantity(self.redisConfig.memory)) >= 0",
             f"storage.size (default {DEFAULT_SIZE}) must be at least redisConfig.memory: a snapshot has to fit",
             lambda spec: (
-                not spec.redis_config.persistence or amount(spec.storage.size) >= amount(spec.redis_config.memory)
+                not spec.redis_config.persistence
+                or quantity.parse(spec.storage.size) >= quantity.parse(spec.redis_config.memory)
             ),
-            ".storage",
+            ".storage.size",
         ),
         Rule(
-            "!(has(oldSelf.storage) || oldSelf.redisConfig.persistence) || "
-            f"quantity(self.?storage.size.orValue('{DEFAULT_SIZE}'))"
-            f".compareTo(quantity(oldSelf.?storage.size.orValue('{DEFAULT_SIZE}'))) >= 0",
+            f"{_UNCLAIMED} || {_size('self')}.compareTo({_size('oldSelf')}) >= 0",
             f"storage.size (default {DEFAULT_SIZE}) cannot shrink: a claim only grows",
             None,
-            ".storage",
+            ".storage.size",
         ),
         Rule(
-            "!(has(oldSelf.storage) || oldSelf.redisConfig.persistence) || "
-            "self.?storage.?storageClassName.orValue('') == oldSelf.?storage.?storageClassName.orValue('')",
+            f"{_UNCLAIMED} || {_class('self')} == {_class('oldSelf')}",
             "storage.storageClassName cannot be changed, set or removed: the claim has its class for life",
             None,
-            ".storage",
+            ".storage.storageClassName",
         ),
         Rule(
             "!has(oldSelf.storage) || has(self.storage)",
@@ -222,6 +235,7 @@ class RedisHttpInstance(Model):
     spec: InstanceSpec = InstanceSpec()
     """What is wanted. Everything has a default."""
 
+    Name: ClassVar = InstanceName
     Status: ClassVar = InstanceStatus
 
     rules = (
@@ -229,7 +243,7 @@ class RedisHttpInstance(Model):
             f"size(self.metadata.name) <= {INSTANCE_LENGTH} && self.metadata.name.matches('{INSTANCE_PATTERN}')",
             f"metadata.name must be at most {INSTANCE_LENGTH} lower case letters, digits and hyphens, "
             "begin with a letter and end with a letter or digit (RFC 1035)",
-            lambda it: fits(InstanceName, it.metadata.name),
+            lambda it: fits(it.Name, it.metadata.name),
             ".metadata.name",
         ),
     )

@@ -1,21 +1,12 @@
-"""The few spellings of quantities that the two resources allow, and what they are worth."""
+"""The spellings of quantities that the two resources allow."""
 
-from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-_UNITS = {"m": Fraction(1, 1000), "Mi": Fraction(2**20), "Gi": Fraction(2**30), "Ti": Fraction(2**40)}
-
 MEMORY_PATTERN = "^[0-9]+(Mi|Gi)$"
 SIZE_PATTERN = "^[1-9][0-9]*(Mi|Gi|Ti)$"
 CPU_PATTERN = r"^([0-9]{1,7}m|[0-9]{1,4}(\.[0-9]{1,3})?)$"
-
-
-def amount(text: str) -> Fraction:
-    """Return bytes, or cores, of a quantity that its field's pattern has admitted."""
-    number = text.rstrip("miMGT")
-    return Fraction(number) * (_UNITS[text[len(number) :]] if number != text else 1)
 
 
 def _text(value: Any) -> Any:
@@ -32,6 +23,8 @@ Cpu = Annotated[
         {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
+            "minimum": 0,
+            "maximum": 9999,
             "pattern": CPU_PATTERN,
             "maxLength": 8,
         }

@@ -4,16 +4,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from redisop import quantity
 from redisop.api.base import Bool, Int, Model
 from redisop.api.markers import Rule
-from redisop.api.quantity import MemoryText, amount
+from redisop.api.quantity import MemoryText
 
 Memory = Annotated[
     MemoryText,
     Rule(
         "quantity(self).compareTo(quantity('16Mi')) >= 0 && quantity(self).compareTo(quantity('4096Gi')) <= 0",
         "must be between 16Mi and 4096Gi",
-        lambda text: amount("16Mi") <= amount(text) <= amount("4096Gi"),
+        lambda text: quantity.parse("16Mi") <= quantity.parse(text) <= quantity.parse("4096Gi"),
     ),
 ]
 
@@ -131,4 +132,4 @@ class RedisConfig(Model):
     @property
     def memory_bytes(self) -> int:
         """`memory` in bytes."""
-        return int(amount(self.memory))
+        return int(quantity.parse(self.memory))

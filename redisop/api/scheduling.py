@@ -7,13 +7,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from redisop.api.base import DnsSubdomain, Int, Model
+from redisop.api.base import DnsSubdomain, Int, Model, fits
 from redisop.api.markers import ATOMIC, ListType, Rule
 
 QUALIFIED_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 LabelKey = Annotated[str, Field(pattern=QUALIFIED_NAME, max_length=317)]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
-Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=32)]
+Labels = Annotated[
+    dict[str, LabelValue],
+    Field(max_length=32),
+    Rule(
+        f"self.all(key, size(key) <= 317 && key.matches({QUALIFIED_NAME!r}))",
+        "keys must be label keys: name or prefix/name, at most 63 characters of name and 253 of prefix",
+        lambda labels: all(fits(LabelKey, key) for key in labels),
+    ),
+]
 Values = Annotated[tuple[LabelValue, ...], Field(max_length=32), ATOMIC]
 TopologyKey = LabelKey
 Weight = Annotated[Int, Field(ge=1, le=100)]

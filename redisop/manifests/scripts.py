@@ -48,10 +48,15 @@ esac
 
 
 def ready(probe_dir: str = PROBE_DIR, port: int = PORT) -> str:
-    """Succeed only where Redis answers PONG to the user `probe`: not while it loads its data."""
+    """Succeed where Redis serves commands to the user `probe`: not while it loads its data.
+
+    MISCONF is Redis' answer while its snapshots fail: it refuses writes, but reads must stay possible.
+    """
     return f"""\
 {_ask(probe_dir, port, "ping")}
-[ "$reply" = PONG ] && exit 0
+case "$reply" in
+  PONG | MISCONF*) exit 0 ;;
+esac
 echo "$reply"
 exit 1
 """

@@ -4,6 +4,9 @@ import signal
 import subprocess
 import time
 
+import pytest
+import redis
+
 from redisop.api import RedisConfig
 from redisop.manifests import scripts
 from tests.redis.conftest import PASSWORDS, Server
@@ -38,6 +41,24 @@ def test_neither_where_redis_is_gone(server: Server):
     live = server.live()
     assert live.returncode != 0
     assert "Could not connect" in live.stdout
+
+
+def test_reads_stay_possible_while_snapshots_fail(server: Server):
+    server.configure(SAVED)
+    server.start()
+    client = server.client()
+    client.set("a", "1")
+    server.data.rmdir()
+    client.bgsave()
+    deadline = time.monotonic() + 10
+    while client.info("persistence")["rdb_last_bgsave_status"] != "err":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with pytest.raises(redis.exceptions.ResponseError, match="MISCONF"):
+        client.ping()
+    assert client.get("a") == "1"
+    assert server.ready().returncode == 0
+    assert server.live().returncode == 0
 
 
 def test_hung_redis_is_left_to_the_probe_timeout(server: Server):

@@ -18,6 +18,7 @@ from redisop.terminal import color_of
 
 COMMANDS = {
     "plan": "redisop.commands.plan:plan",
+    "gen-crds": "redisop.commands.crds:gen_crds",
     "completion": "redisop.commands.completion:completion",
 }
 """Imported only when used: `redisop plan --offline` must not wait for an HTTP library."""

@@ -1,5 +1,9 @@
 """Manifests that must be admitted or refused, with the field to blame: the same table for `parse` and for the API server."""
 
+import copy
+import json
+from collections.abc import Iterator
+from random import Random
 from typing import Any, NamedTuple
 
 API_VERSION = "redis.kubegateway.io/v1alpha1"
@@ -229,8 +233,12 @@ BAD: tuple[Bad, ...] = (
     _key({"expiresAt": "tomorrow"}, "expiresAt"),
     _key({"expiresAt": "2030-01-01"}, "expiresAt"),
     _key({"expiresAt": "2030-01-01T00:00:00"}, "expiresAt"),
-    _key({"expiresAt": "2030-13-01T00:00:00Z"}, "expiresAt"),
-    _key({"expiresAt": "2030-02-30T00:00:00Z"}, "expiresAt"),
+    _key({"expiresAt": "2030-13-01T00:00:00Z"}, "expiresAt", "a moment that exists"),
+    _key({"expiresAt": "2030-02-30T00:00:00Z"}, "expiresAt", "a moment that exists"),
+    _key({"expiresAt": "1999-12-31T23:59:59Z"}, "expiresAt", "not before the year 2000"),
+    _key({"expiresAt": "2030-01-01T24:00:00Z"}, "expiresAt"),
+    _key({"expiresAt": []}, "expiresAt"),
+    _key({"expiresAt": ["2030-01-01T00:00:00Z"]}, "expiresAt"),
     _key({"expiresAt": "2030-01-01T00:00:00Z", "ttl": "1h"}, "ttl", "exclude each other"),
     _key({"ttl": "1d"}, "ttl"),
     _key({"ttl": "1h "}, "ttl"),
@@ -273,6 +281,7 @@ UNKNOWN: tuple[Bad, ...] = (
     _scheduling(_pod_terms("podAffinity", {"topologyKey": "z", "namespaces": ["other"]}), f"{PODS}.namespaces"),
     _scheduling(_pod_terms("podAffinity", {"topologyKey": "z", "namespaceSelector": {}}), f"{PODS}.namespaceSelector"),
     _scheduling({"tolerations": [{"key": "a", "hostPath": "/"}]}, "tolerations[0].hostPath"),
+    _instance("redisConfig.loadmodule", None),
     _key({"plaintext": "x"}, "plaintext"),
 )
 
@@ -412,6 +421,8 @@ GOOD: tuple[tuple[str, dict[str, Any]], ...] = (
     (INSTANCE, {"resources": {"requests": {"cpu": "0.25"}, "limits": {"cpu": "250m"}}}),
     (INSTANCE, {"resources": {"requests": {"cpu": 0}}}),
     (INSTANCE, {"networking": {"subdomain": "a" * 63, "allowedNamespaces": []}}),
+    (INSTANCE, {"redisConfig": {"parameters": {"hz": 5.0}}}),
+    (INSTANCE, {"scheduling": {"nodeSelector": {"a": None, "b": "c"}}}),
     (INSTANCE, {"scheduling": {"affinity": {"podAffinity": {}}, "tolerations": []}}),
     (INSTANCE, {"scheduling": {"nodeSelector": {"a" * 63: "b", "x.y/" + "Z_1" * 21: "c" * 63}}}),
     (KEY, {}),
@@ -467,3 +478,74 @@ WHOLE_KEY_STATUS: dict[str, Any] = {
     ],
     "instances": [{"name": "demo", "applied": True}, {"name": "cache-2", "applied": False, "message": "not ready"}],
 }
+
+NASTY: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        False,
+        0,
+        1,
+        -1,
+        5.0,
+        1.5,
+        2**31,
+        2**63,
+        [],
+        {},
+        ["a"],
+        ["a", "a"],
+        [1],
+        [None],
+        {"a": 1},
+        {"a": None},
+    ),
+    *(
+        "",
+        "a",
+        "A",
+        "a\n",
+        "\n",
+        "\x85",
+        "\x00",
+        "é",
+        "a b",
+        '"',
+        "'",
+        "\\",
+        "*",
+        "-",
+        "a.",
+        "a..b",
+        "a_b",
+        "a:b",
+        "a@b",
+    ),
+    *("0", "1", "0.5", "8.2", "1e3", "1Gi", "00016Mi", "16Mi", "10000m", "9999999m", "9999.999", "Exists", "In"),
+    *("1h", "1m", "0s", "-1h", "99999h", "99999h99999h", "x" * 64, "x" * 254, "x" * 1100),
+    *(f"2030-{rest}" for rest in ("01-01T00:00:00Z", "12-31T23:59:60Z", "01-01T00:00:00+24:00", "01-01t00:00:00z")),
+    "0000-01-01T00:00:00Z",
+)
+"""Values that some field somewhere admits, and values that none should."""
+
+
+def mutated(spec: dict[str, Any], random: Random) -> dict[str, Any]:
+    """Return a copy of the spec with one value removed, given twice, or replaced by a nasty one."""
+    # By way of text, so that parts that several places share become several.
+    changed: dict[str, Any] = json.loads(json.dumps(spec))
+    holder, key = random.choice(list(_places(changed)))
+    dice = random.random()
+    if dice < 0.2:
+        del holder[key]
+    elif dice < 0.3 and isinstance(holder, list):
+        holder.append(copy.deepcopy(holder[key]))
+    else:
+        holder[key] = copy.deepcopy(random.choice(NASTY))
+    return changed
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield value, key
+            yield from _places(item)

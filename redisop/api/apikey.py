@@ -1,6 +1,6 @@
 """ApiKey: one user's key to some instances of its namespace."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -35,6 +35,13 @@ def duration(text: str) -> timedelta:
     return timedelta(seconds=total)
 
 
+def _since_2000(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text) >= datetime(2000, 1, 1, tzinfo=UTC)
+    except ValueError:
+        return False
+
+
 DurationText = Annotated[str, Field(pattern="^([0-9]{1,5}[hms]){1,3}$", max_length=18)]
 """Go's spelling of a duration, in hours, minutes and seconds (Gateway API, GEP-2257)."""
 Lifetime = Annotated[
@@ -43,6 +50,14 @@ Lifetime = Annotated[
         "duration(self) >= duration('1m') && duration(self) <= duration('87600h')",
         "must be between 1m and 87600h (ten years)",
         lambda text: timedelta(minutes=1) <= duration(text) <= timedelta(hours=87600),
+    ),
+]
+Deadline = Annotated[
+    Timestamp,
+    Rule(
+        "timestamp(self) >= timestamp('2000-01-01T00:00:00Z')",
+        "must be a moment that exists, not before the year 2000",
+        _since_2000,
     ),
 ]
 Pattern = Annotated[str, Field(pattern="^[!-~]+$", max_length=256)]
@@ -98,7 +113,7 @@ class ApiKeySpec(Model):
         ),
     ]
     """Names of the RedisHttpInstances in the same namespace, or a single '*' for all of them, also later ones."""
-    expires_at: Timestamp | None = None
+    expires_at: Deadline | None = None
     """When the key stops working (RFC 3339). Excludes ttl; with neither, the key does not expire."""
     ttl: Lifetime | None = None
     """How long the key works from when it was issued, for example 720h. Excludes expiresAt."""

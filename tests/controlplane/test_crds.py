@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from random import Random
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from redisop.api import ApiKey, RedisHttpInstance, parse
 from redisop.commands.crds import gen_crds
 from redisop.crd import crds
+from redisop.errors import InputError
 from redisop.kinds import KINDS
 from tests.cluster.kubectl import kubectl_path
 from tests.resource_cases import (
@@ -28,6 +30,7 @@ from tests.resource_cases import (
     WHOLE_KEY,
     WHOLE_KEY_STATUS,
     manifest,
+    mutated,
 )
 
 MODELS: dict[str, type[RedisHttpInstance | ApiKey]] = {INSTANCE: RedisHttpInstance, KEY: ApiKey}
@@ -121,6 +124,33 @@ def test_a_good_manifest_is_admitted_and_means_what_parse_says(server, kind, spe
     assert code == 201, live
     assert not warnings
     assert MODELS[kind].model_validate(live).spec == parse(given).spec
+
+
+@pytest.mark.parametrize(("kind", "spec"), [(INSTANCE, WHOLE_INSTANCE), (KEY, WHOLE_KEY)])
+def test_mutations_get_the_same_verdict_from_parse_and_from_the_server(server, kind, spec):
+    random = Random(kind)
+    verdicts = set()
+    for _ in range(500):
+        given = manifest(kind, {}) | {"spec": mutated(spec, random)}
+        code, answer, _ = server.create("default", given, dry_run=True)
+        blamed = _field_that_parse_blames(given)
+        if blamed is None:
+            assert code == 201, f"only the server refuses it: {answer['message']}"
+            MODELS[kind].model_validate(answer)
+        else:
+            assert code in {400, 422}, f"only parse() refuses {blamed}"
+            # Unknown fields are all that the server tells about, where there are any.
+            assert code == 400 or blamed in [cause["field"] for cause in answer["details"]["causes"]]
+        verdicts.add(code)
+    assert verdicts == {201, 400, 422}
+
+
+def _field_that_parse_blames(given):
+    try:
+        parse(given)
+    except InputError as error:
+        return error.where
+    return None
 
 
 def test_defaults_are_as_documented(server):

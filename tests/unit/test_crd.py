@@ -11,7 +11,7 @@ from redisop.crd import crds, json_schemas, structural
 from tests.resource_cases import BAD, GOOD, INSTANCE, KEY, UNKNOWN, WHOLE_INSTANCE_STATUS, WHOLE_KEY_STATUS, manifest
 
 KEYWORDS = {
-    "string": {"pattern", "maxLength", "minLength", "enum", "format"},
+    "string": {"pattern", "maxLength", "minLength", "enum"},
     "integer": {"minimum", "maximum"},
     "boolean": set(),
     "array": {"items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"},
@@ -109,7 +109,7 @@ def test_schemas_for_editors_are_valid_and_refuse_what_the_definitions_refuse(ki
     assert "x-kubernetes" not in json.dumps(schema)
     validator = Draft202012Validator(schema)
     status = WHOLE_INSTANCE_STATUS if kind == INSTANCE else WHOLE_KEY_STATUS
-    for given in (spec for good, spec in GOOD if good == kind and None not in spec.values()):
+    for given in (spec for good, spec in GOOD if good == kind and "null" not in json.dumps(spec)):
         assert list(validator.iter_errors(manifest(kind, given) | {"status": status})) == []
     for case in UNKNOWN:
         if case.kind == kind:
@@ -117,7 +117,7 @@ def test_schemas_for_editors_are_valid_and_refuse_what_the_definitions_refuse(ki
     assert not validator.is_valid(manifest(kind, {}) | {"kind": "Pod"})
 
 
-def test_schemas_for_editors_find_every_mistake_but_those_of_rules_and_calendar():
+def test_schemas_for_editors_find_every_mistake_but_those_of_rules():
     schemas = {kind: Draft202012Validator(schema) for kind, schema in json_schemas().items()}
     missed = [case for case in BAD if schemas[case.kind].is_valid(manifest(case.kind, case.spec, case.name))]
     rules = {
@@ -131,7 +131,6 @@ def test_schemas_for_editors_find_every_mistake_but_those_of_rules_and_calendar(
         for case in missed
         if not any(rule in _refusal(case) for rule in rules)
         and "given twice" not in _refusal(case)
-        and case.field != "spec.expiresAt"
         # In the regular expressions of this validator, $ stands before a final newline too.
         and case.spec != {"userId": "a\n"}
     ]

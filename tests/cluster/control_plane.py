@@ -1,6 +1,5 @@
 """A control plane of its own: etcd, apiserver, controller-manager and scheduler. Needs no root."""
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from typing import Any, Self
 
 from .addresses import Addresses, Slot, free_ports
 from .api import Api
+from .audit import finished_requests
 from .certs import Authority, KeyPair, signing_key
 from .component import Component, ComponentError
 from .flags import apiserver_flags, controller_manager_flags, etcd_flags, scheduler_config
@@ -148,13 +148,7 @@ class ControlPlane(Kubectl):
         """
         if self.audit_log is None:
             raise ValueError("started without audit=True")
-        with self.audit_log.open() as lines:
-            for line in lines:
-                event: dict[str, Any] = json.loads(line)
-                if event["stage"] in ("ResponseComplete", "Panic") and all(
-                    _audit_field(event, key) == value for key, value in wanted.items()
-                ):
-                    yield event
+        return finished_requests(self.audit_log, wanted)
 
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Until the apiserver says that it is ready, for example after `apiserver.start()`."""
@@ -261,14 +255,6 @@ class ControlPlane(Kubectl):
     def _kubeconfig(self, name: str, client: KeyPair) -> Path:
         target = self.data_dir / f"{name}.kubeconfig"
         return write_kubeconfig(target, self.url, self.authority.pair.cert, client)
-
-
-def _audit_field(event: dict[str, Any], key: str) -> str:
-    if key == "user":
-        return str(event["user"].get("username", ""))
-    if key == "verb":
-        return str(event["verb"])
-    return str(event.get("objectRef", {}).get(key, ""))
 
 
 def _start_reaper(data_dir: Path) -> subprocess.Popen[bytes]:

@@ -17,11 +17,11 @@ from redisop.errors import RedisopError
 from redisop.terminal import color_of
 
 COMMANDS = {
-    "plan": "redisop.commands.plan:plan",
-    "gen-crds": "redisop.commands.crds:gen_crds",
-    "completion": "redisop.commands.completion:completion",
+    "plan": ("redisop.commands.plan:plan", "Show what the operator would do, field by field."),
+    "gen-crds": ("redisop.commands.crds:gen_crds", "Write the CustomResourceDefinitions and JSON Schemas."),
+    "completion": ("redisop.commands.completion:completion", "Print a completion script for a shell."),
 }
-"""Imported only when used: `redisop plan --offline` must not wait for an HTTP library."""
+"""Where each command is, and its line in the help: neither `--help` nor `plan --offline` may wait for an HTTP library."""
 
 
 class LazyGroup(click.Group):
@@ -37,9 +37,15 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name].split(":")
+        module, attribute = COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
 @click.group(

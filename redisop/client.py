@@ -24,7 +24,7 @@ from lightkube.config.models import User
 
 from redisop import __version__, kubeconfig
 from redisop.errors import ApiError, Cause, Conflict, ConnectionFailed, Gone, InputError, NotFound, RedisopError
-from redisop.kinds import MANAGER, SECRET, Kind, Object, Ref, kind_of, ref_of
+from redisop.kinds import GROUP, MANAGER, SECRET, Kind, Object, Ref, kind_of, ref_of
 
 PAGE = 500
 TIMEOUT = httpx2.Timeout(30, connect=5)
@@ -32,6 +32,8 @@ LIMITS = httpx2.Limits(max_keepalive_connections=64, keepalive_expiry=60)
 WATCH_SECONDS = (25.0, 35.0)
 WATCH_GRACE = 4.0
 """Seconds that a watch may outlive the end it asked for; then its connection is taken for dead."""
+
+INSTALL_CRDS = "install the CRDs: redisop gen-crds -o - | kubectl apply --server-side -f -"
 
 _TYPED_PATCH = "failed to create typed patch object"
 
@@ -294,9 +296,10 @@ def _error(response: httpx2.Response, kind: Kind) -> ApiError:
     except (msgspec.DecodeError, UnicodeDecodeError):
         status = None
     if not isinstance(status, dict) or status.get("kind") != "Status":
-        status = {
-            "message": f"{response.request.method} {kind.plural}: {response.status_code} {response.reason_phrase}"
-        }
+        said = f"{response.status_code} {response.reason_phrase}"
+        if response.status_code == 404 and kind.api_version.startswith(GROUP):
+            said = f"the cluster does not know them; {INSTALL_CRDS}"
+        status = {"message": f"{response.request.method} {kind.plural}: {said}"}
     return _of_status(status, kind, code=response.status_code, retry_after=response.headers.get("Retry-After", ""))
 
 

@@ -70,3 +70,11 @@ def test_colour(monkeypatch, env, terminal, coloured):
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert color_of(terminal=terminal) is coloured
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_help_that_begins_as_listed(name):
+    shown = redisop(name, "--help")
+    assert shown.returncode == 0
+    listed = cli.COMMANDS[name][1].rstrip(".").split()[:2]
+    assert " ".join(listed) in " ".join(shown.stdout.split())

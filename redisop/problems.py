@@ -6,10 +6,11 @@ because the API server quotes values it cannot parse.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import Any
 
 from redisop import quantity
 from redisop.conditions import Reason, find
@@ -132,7 +133,7 @@ def of_pod(pod: Object, claim: Object | None = None) -> Problem | None:
         return Problem(Severity.STUCK, Reason.STOPPING, f"Pod/{name} is over ({why}); a new one follows.")
     scheduled = find(conditions, "PodScheduled")
     if scheduled is not None and scheduled.get("status") == "False":
-        return _of_scheduling(name, scheduled.get("message", ""), (claim or {}).get("spec", {}).get("storageClassName"))
+        return _of_scheduling(name, scheduled, (claim or {}).get("spec", {}).get("storageClassName"))
     ready = find(conditions, "Ready")
     if ready is not None and ready.get("status") == "True":
         return None
@@ -152,6 +153,8 @@ def _of_answer(step: Step, error: ApiError, where: str) -> Problem:
             Reason.FIELD_CONFLICT,
             f"{where}: somebody else sets {fields} ({managers}). Make them give up the field.",
         )
+    if any(cause.reason == "NamespaceTerminating" for cause in error.causes):
+        return Problem(Severity.WAIT, Reason.TERMINATING, f"{where}: its namespace is being deleted.")
     if error.code == 403:
         return _of_forbidden(where, text, said)
     if "admission webhook" in text or "ValidatingAdmissionPolicy" in text:
@@ -174,8 +177,6 @@ def _of_forbidden(where: str, text: str, said: str) -> Problem:
         return Problem(
             Severity.BROKEN, Reason.QUOTA_EXCEEDED, f"{where}: {said}. Raise the ResourceQuota, or ask for less."
         )
-    if "because it is being terminated" in text:
-        return Problem(Severity.WAIT, Reason.TERMINATING, f"{where}: its namespace is being deleted.")
     if "can be resized" in text or "must support resize" in text:
         return Problem(
             Severity.BROKEN,
@@ -224,7 +225,10 @@ def _of_size(claim: Object, where: str, wanted: str) -> Problem | None:
     return Problem(Severity.WAIT, Reason.EXPANDING, f"{where} grows from {actual} to {wanted}.")
 
 
-def _of_scheduling(name: str, message: str, storage_class: str | None) -> Problem:
+def _of_scheduling(name: str, scheduled: Mapping[str, Any], storage_class: str | None) -> Problem:
+    message = scheduled.get("message") or "the scheduler gave no reason"
+    if scheduled.get("reason") == "SchedulerError":
+        return Problem(Severity.WAIT, Reason.STARTING, f"Pod/{name} has no node yet; the scheduler tries again.")
     if storage_class and _NO_CLASS.search(message):
         return Problem(
             Severity.BROKEN,
@@ -235,7 +239,7 @@ def _of_scheduling(name: str, message: str, storage_class: str | None) -> Proble
     return Problem(
         Severity.STUCK,
         Reason.UNSCHEDULABLE,
-        f"Pod/{name} finds no node: {message or 'the scheduler gave no reason'} "
+        f"Pod/{name} finds no node: {message} "
         "Add capacity, or change spec.scheduling, spec.resources or spec.redisConfig.memory.",
     )
 
@@ -308,5 +312,6 @@ def _of_start(pod: Object, containers: Sequence[Object], unready_since: str) -> 
     return Problem(
         Severity.STUCK if fell else Severity.WAIT,
         Reason.POD_NOT_READY if fell else Reason.STARTING,
-        f"{which} runs, but its readiness probe fails; `kubectl describe pod {name}` has the probe's output.",
+        f"{which} runs, but its readiness probe {'fails' if fell else 'has not succeeded yet'}; "
+        f"`kubectl describe pod {name}` has the probe's output.",
     )

@@ -37,9 +37,9 @@ class Difference(NamedTuple):
     new: Any
 
     def __str__(self) -> str:
-        if self.path.endswith(f'annotations["{CREDENTIALS_UID}"]'):
+        if self.path.endswith(CREDENTIALS_UID):
             return "the Secret of the passwords was made anew"
-        if self.path.endswith(f'annotations["{RESTART_CONFIG}"]'):
+        if self.path.endswith(RESTART_CONFIG):
             return f"redis.conf: a directive changed that Redis reads only at start ({', '.join(_AT_START)})"
         return f"{self.path}: {_show(self.old)} → {_show(self.new)}"
 
@@ -114,7 +114,7 @@ def differences(template: Object, child: Object) -> tuple[Difference, ...]:
         for key in ("labels", "annotations")
     )
     found = [
-        Difference(f'{path}["{name}"]', have.get(name), value)
+        Difference(f"{path}.{name}", have.get(name), value)
         for path, want, have in pairs
         for name, value in want.items()
         if have.get(name) != value
@@ -216,7 +216,7 @@ def _loss(child: Object, parent: Object) -> tuple[str, ...]:
 
 
 def _spelled(difference: Difference, directives: list[str]) -> list[str]:
-    return directives if RESTART_CONFIG in difference.path and directives else [str(difference)]
+    return directives if difference.path.endswith(RESTART_CONFIG) and directives else [str(difference)]
 
 
 def _directives(plan: Plan) -> list[str]:

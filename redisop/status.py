@@ -140,7 +140,7 @@ def _of_storage(instance: RedisHttpInstance, observation: Observation) -> Proble
 
 
 def _of_config(config: ConfigState, *, starts_current: bool) -> Problem | None:
-    if config.reason is Reason.LOADING:
+    if config.reason in {Reason.LOADING, Reason.RESTART_PENDING}:
         return Problem(Severity.WAIT, config.reason, config.message)
     if config.reason is Reason.REDIS_UNREACHABLE:
         return None if starts_current else Problem(Severity.STUCK, config.reason, config.message)

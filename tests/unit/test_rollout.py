@@ -180,7 +180,7 @@ def test_room_is_judged_by_what_the_kubelet_reports():
 
 IMAGE = '.spec.template.spec.containers[name="redis"].image'
 MEMORY = '.spec.template.spec.containers[name="redis"].resources.limits.memory'
-DIGEST = '.spec.template.metadata.annotations["redis.kubegateway.io/restart-config"]'
+DIGEST = ".spec.template.metadata.annotations.redis.kubegateway.io/restart-config"
 
 
 def follows(*steps: Step, objects: tuple[Object, ...] | None = None) -> tuple[str, ...]:

@@ -238,6 +238,14 @@ def test_a_missing_storage_class_is_named(message):
     assert '"fast"' in condition(value, "Ready")["message"]
 
 
+def test_an_error_of_the_scheduler_is_no_news():
+    child = observed.unscheduled("running PreBind plugin: Operation cannot be fulfilled")
+    child["status"]["conditions"][0]["reason"] = "SchedulerError"
+    value = status(seen(observed.stateful_set(), child))
+    assert (value["phase"], condition(value, "Ready")["reason"]) == ("Pending", "Starting")
+    assert condition(value, "Degraded")["status"] == "False"
+
+
 def test_a_lost_node_is_named():
     child = observed.pod()
     child["status"]["conditions"][1].update(status="False", lastTransitionTime=LATER)
@@ -339,7 +347,14 @@ FAILURES = {
         ["cannot patch", "RBAC"],
     ),
     "namespace going": (
-        failed(forbidden("unable to create new content in namespace team because it is being terminated")),
+        failed(
+            ApiError(
+                "unable to create new content in namespace team because it is being terminated",
+                code=403,
+                reason="Forbidden",
+                causes=[Cause("NamespaceTerminating", "metadata.namespace", "")],
+            )
+        ),
         "Pending",
         "Terminating",
         ["namespace"],
@@ -554,6 +569,7 @@ CONFIGS = {
     "login": (ConfigState(False, Reason.LOGIN_REFUSED, "no"), "Failed", "False", "False"),
     "replica": (ConfigState(False, Reason.READ_ONLY, "no"), "Failed", "False", "False"),
     "loading": (ConfigState(False, Reason.LOADING, "loading"), "Pending", "False", "False"),
+    "no room yet": (ConfigState(False, Reason.RESTART_PENDING, "keeps 64Mi"), "Pending", "False", "False"),
 }
 
 

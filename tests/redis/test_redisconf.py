@@ -123,7 +123,7 @@ def test_keyspace_events_compare_by_meaning(server: Server, classes: str):
     ],
 )
 def test_redis_reads_back_any_text(server: Server, text: str):
-    server.configure(RedisConfig(), {"syslog-ident": text, "cluster-announce-hostname": ""})
+    server.configure(RedisConfig(), {"syslog-ident": text})
     assert parse((server.folder / "config" / "redis.conf").read_text())["syslog-ident"] == text
     server.start()
     assert server.get("syslog-ident") == text

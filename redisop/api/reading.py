@@ -1,5 +1,6 @@
 """Reading a manifest that somebody wrote, as strictly as the API server would, with errors in the words of its YAML."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -69,14 +70,21 @@ def _what(found: ErrorDetails) -> str:
             return "is not a field of this resource"
         case "rule" | "duplicate":
             return found["msg"]
+        case "string_type":
+            must = "text; quote what YAML would read as something else"
+        case "bool_type":
+            must = "true or false"
+        case "tuple_type":
+            must = "a list"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            must = "an object with fields"
+        case "string_pattern_mismatch":
+            return f"must match {found['ctx']['pattern']}; given is {_short(found['input'])}"
         case _:
-            return f"{_lower_first(found['msg'])}; given is {_short(found['input'])}"
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]
+            return f"{found['msg'][:1].lower()}{found['msg'][1:]}; given is {_short(found['input'])}"
+    return f"must be {must}; given is {_short(found['input'])}"
 
 
 def _short(value: Any, limit: int = 60) -> str:
-    text = repr(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= limit else text[: limit - 1] + "…"

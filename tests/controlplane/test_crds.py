@@ -16,7 +16,7 @@ from redisop.api import ApiKey, RedisHttpInstance, parse
 from redisop.commands.crds import gen_crds
 from redisop.crd import crds
 from redisop.errors import InputError
-from redisop.kinds import KINDS
+from redisop.kinds import KINDS, STATEFUL_SET
 from tests.cluster.kubectl import kubectl_path
 from tests.resource_cases import (
     API_VERSION,
@@ -151,6 +151,28 @@ def _field_that_parse_blames(given):
     except InputError as error:
         return error.where
     return None
+
+
+def test_scheduling_that_is_admitted_is_admitted_in_a_stateful_set_too(server):
+    random = Random(1)
+    tried = 0
+    for _ in range(600):
+        given = manifest(INSTANCE, {"scheduling": mutated(WHOLE_INSTANCE["scheduling"], random)})
+        if _field_that_parse_blames(given) is not None:
+            continue
+        scheduling = parse(given).spec.model_dump(mode="json", by_alias=True, exclude_none=True)["scheduling"]
+        pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}], **scheduling}}
+        body = {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": "x"},
+            "spec": {"serviceName": "x", "selector": {"matchLabels": {"a": "b"}}, "template": pod},
+        }
+        path = STATEFUL_SET.path("default") + "?dryRun=All&fieldValidation=Strict"
+        code, answer, _ = server.send("POST", path, body)
+        assert code == 201, answer["message"]
+        tried += 1
+    assert tried > 100
 
 
 def test_defaults_are_as_documented(server):

@@ -41,9 +41,33 @@ def test_an_error_names_the_field_as_in_yaml_and_lists_the_others():
         )
     assert caught.value.where == "spec.redisConfig.memory"
     first, second, third = str(caught.value).splitlines()
-    assert "'256MB'" in first
+    assert first == 'spec.redisConfig.memory: must match ^[0-9]+(Mi|Gi)$; given is "256MB"'
     assert second == "spec.scheduling.tolerations[1].value: value must be left out with operator Exists"
     assert third == "spec.replicas: is not a field of this resource"
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"version": 8.2}, "version: must be text; quote what YAML would read as something else; given is 8.2"),
+        ({"paused": "yes"}, 'paused: must be true or false; given is "yes"'),
+        ({"storage": "1Gi"}, 'storage: must be an object with fields; given is "1Gi"'),
+        ({"scheduling": {"nodeSelector": []}}, "scheduling.nodeSelector: must be an object with fields; given is []"),
+        ({"networking": {"allowedNamespaces": "a"}}, 'networking.allowedNamespaces: must be a list; given is "a"'),
+        (
+            {"redisConfig": {"parameters": {"hz": 501}}},
+            "redisConfig.parameters.hz: input should be less than or equal to 500; given is 501",
+        ),
+        (
+            {"networking": {"subdomain": "é" * 99}},
+            "networking.subdomain: string should have at most 63 characters; given is " + '"' + "é" * 58 + "…",
+        ),
+    ],
+)
+def test_an_error_says_what_to_write_instead(spec, told):
+    with pytest.raises(InputError) as caught:
+        parse(instance(**spec))
+    assert str(caught.value) == f"spec.{told}"
 
 
 @pytest.mark.parametrize("name", ["9lives", "Demo", "a" * 46, "a-", "a.b", "a\n", ""])

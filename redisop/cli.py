@@ -17,6 +17,7 @@ from redisop.errors import RedisopError
 from redisop.terminal import color_of
 
 COMMANDS = {
+    "run": ("redisop.commands.run:run", "Watch RedisHttpInstances and bring the cluster to what they say."),
     "plan": ("redisop.commands.plan:plan", "Show what the operator would do, field by field."),
     "gen-crds": ("redisop.commands.crds:gen_crds", "Write the CustomResourceDefinitions and JSON Schemas."),
     "completion": ("redisop.commands.completion:completion", "Print a completion script for a shell."),

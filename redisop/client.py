@@ -202,6 +202,13 @@ class Client:
             options["propagationPolicy"] = propagation
         return await self._request("DELETE", kind, kind.path(ref.namespace, ref.name), body=options)
 
+    async def ready(self) -> bool:
+        """Tell whether the API server answers that it is ready; waits two seconds at most."""
+        try:
+            return (await self._http.get("/readyz", timeout=2)).is_success
+        except (httpx2.HTTPError, lightkube.ConfigError, OSError, KeyError, ValueError):
+            return False
+
     async def _request(
         self,
         method: str,

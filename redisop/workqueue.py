@@ -36,9 +36,20 @@ class WorkQueue:
         self._held: dict[Ref, float] = {}
         self._failures: dict[Ref, int] = {}
         self._wakeup = anyio.Event()
+        self._released = anyio.Event()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def close(self) -> None:
+        """Hand out no more keys."""
+        self._closed = True
+
+    async def idle(self) -> None:
+        """Wait until no key is being worked on."""
+        while self._active:
+            await self._released.wait()
 
     def add(self, key: Ref, priority: int = 0) -> None:
         """Queue `key`; where it is queued already, the higher priority counts. A key being worked on is queued when done."""
@@ -98,12 +109,14 @@ class WorkQueue:
             key = self.take()
             if key is not None:
                 return key
-            due = self._later[0][0] if self._later else None
+            due = self._later[0][0] if self._later and not self._closed else None
             with anyio.move_on_after(None if due is None else max(0.0, due - self._clock())):
                 await self._wakeup.wait()
 
     def take(self) -> Ref | None:
         """Return the next key if there is one now."""
+        if self._closed:
+            return None
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             due, _, key = heapq.heappop(self._later)
@@ -121,6 +134,8 @@ class WorkQueue:
     def done(self, key: Ref) -> None:
         """Release `key`; what was added meanwhile is queued now."""
         self._active.discard(key)
+        self._released.set()
+        self._released = anyio.Event()
         with suppress(KeyError):
             self.add(key, self._again.pop(key))
 

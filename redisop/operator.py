@@ -1,0 +1,129 @@
+"""`redisop run`: wires client, reflectors, queue and workers together, and ends them in order.
+
+An outage of the API server ends nothing here: every part waits for it in its own way, and a probe tells them all when it is back.
+"""
+
+import logging
+import signal
+from collections.abc import Sequence
+
+import anyio
+
+from redisop.client import Client
+from redisop.configcheck import ConfigChecks
+from redisop.controller import Controller
+from redisop.errors import ApiError, ConnectionFailed, NotFound
+from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED
+from redisop.reflector import Reflector, State
+from redisop.settings import Settings
+from redisop.store import Store
+from redisop.workqueue import WorkQueue
+
+logger = logging.getLogger(__name__)
+
+WORKERS = 8
+GRACE = 4.0
+"""Seconds that a pass gets to finish after SIGTERM."""
+PROBE = 1.0
+"""Seconds between two looks at an API server that does not answer."""
+FIRST_LOOK = (1.0, 10.0)
+"""Seconds between two looks for our CRD: at first, and at most."""
+
+
+async def run(client: Client, settings: Settings, namespaces: Sequence[str] = (), workers: int = WORKERS) -> None:
+    """Run the operator until SIGTERM or SIGINT; watches all `namespaces` where none is given."""
+    operator = Operator(client, settings, namespaces, workers)
+    async with anyio.create_task_group() as group:
+        group.start_soon(operator.run)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                logger.info("%s: finishing what has begun", signal.Signals(number).name)
+                break
+        await operator.drain()
+        group.cancel_scope.cancel()
+    logger.info("stopped")
+
+
+class Operator:
+    """All parts of one operator process."""
+
+    def __init__(self, client: Client, settings: Settings, namespaces: Sequence[str], workers: int) -> None:
+        self.client = client
+        self.settings = settings
+        self.namespaces: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
+        self.workers = workers
+        self.store = Store()
+        self.queue = WorkQueue()
+        self.reflectors: list[Reflector] = []
+
+    async def run(self) -> None:
+        """Watch and reconcile until cancelled."""
+        where = ", ".join(map(str, self.namespaces)) if self.namespaces != (None,) else "all namespaces"
+        logger.info("watching RedisHttpInstances and what belongs to them in %s", where)
+        await self._find_crd()
+        async with anyio.create_task_group() as group:
+            checks = ConfigChecks(group, lambda key: self.queue.add(key, 1), self.queue.add_after)
+            controller = Controller(self.client, self.store, self.queue, self.settings, checks)
+            self.reflectors = self._reflect(controller)
+            for reflector in self.reflectors:
+                group.start_soon(reflector.run)
+            group.start_soon(self._notice_recovery)
+            for reflector in self.reflectors:
+                await reflector.synced.wait()
+            count = len(self.store.of_kind(INSTANCE))
+            logger.info("caches are filled: %d instances; starting %d workers", count, self.workers)
+            # This is where a Lease will decide: reflectors run on every replica, workers only on the leader.
+            for _ in range(self.workers):
+                group.start_soon(controller.work)
+
+    async def drain(self) -> None:
+        """Hand out no more keys, and wait a while for the passes that have begun."""
+        self.queue.close()
+        with anyio.move_on_after(GRACE):
+            await self.queue.idle()
+
+    def _reflect(self, controller: Controller) -> list[Reflector]:
+        return [
+            Reflector(
+                self.client,
+                self.store,
+                kind,
+                namespace,
+                selector="" if kind is INSTANCE else f"{MANAGED_BY}={MANAGER}",
+                changed=controller.changed,
+                recovered=self.queue.expedite,
+            )
+            for namespace in self.namespaces
+            for kind in (INSTANCE, *OWNED, *OBSERVED)
+        ]
+
+    async def _find_crd(self) -> None:
+        """Wait until our CRD is served; an operator and its CRDs may be installed in any order."""
+        delay, said = FIRST_LOOK[0], ""
+        while True:
+            try:
+                await self.client.list(INSTANCE, self.namespaces[0], limit=1)
+            except NotFound:
+                problem = f"{INSTANCE.plural}.{INSTANCE.api_version} is not served: install the CRDs with `redisop gen-crds -o - | kubectl apply --server-side -f -`"
+            except (ApiError, ConnectionFailed) as error:
+                problem = str(error)
+            else:
+                return
+            if problem != said:
+                logger.error("waiting: %s", problem)
+            said = problem
+            await anyio.sleep(delay)
+            delay = min(FIRST_LOOK[1], delay * 1.5)
+
+    async def _notice_recovery(self) -> None:
+        """Wake all reflectors once an API server that did not answer does so again, however long their back-off has grown."""
+        down = False
+        while True:
+            await anyio.sleep(PROBE)
+            if not down and all(reflector.state is not State.WAIT for reflector in self.reflectors):
+                continue
+            ready = await self.client.ready()
+            if ready and down:
+                for reflector in self.reflectors:
+                    reflector.nudge()
+            down = not ready

@@ -75,7 +75,7 @@ class Component:
     def resume(self) -> None:
         self._send(signal.SIGCONT)
 
-    def wait_for(self, what: str, ready: Callable[[], bool], timeout: float = 60.0) -> None:
+    def wait_for(self, what: str, ready: Callable[[], bool], timeout: float = 120.0) -> None:
         """Poll `ready` until it is true; a dead process ends the wait at once."""
         deadline = time.monotonic() + timeout
         while not ready():

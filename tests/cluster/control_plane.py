@@ -150,7 +150,7 @@ class ControlPlane(Kubectl):
             raise ValueError("started without audit=True")
         return finished_requests(self.audit_log, wanted)
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, timeout: float = 120.0) -> None:
         """Until the apiserver says that it is ready, for example after `apiserver.start()`."""
         self.apiserver.wait_for("/readyz", lambda: self.api.answers("/readyz"), timeout)
 

@@ -249,7 +249,7 @@ def traces(name):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_whatever_ends_the_owner_its_pods_end_and_nothing_is_left(number):
+def test_whatever_ends_the_owner_its_pods_end_and_nothing_is_left(tmp_path, number):
     """Beside the session's node, so this is also two nodes on one machine."""
     script = (
         "import json, time\n"
@@ -259,13 +259,14 @@ def test_whatever_ends_the_owner_its_pods_end_and_nothing_is_left(number):
         "    print(cluster.data_dir, flush=True)\n"
         "    time.sleep(100)\n"
     )
-    with tempfile.TemporaryDirectory(prefix="owned-") as folder:
+    said = tmp_path / "stderr"
+    with tempfile.TemporaryDirectory(prefix="owned-") as folder, said.open("w") as stderr:
         own_tmp = Path(folder)
         mounts = Path("/proc/self/mountinfo").read_text()
         owner = subprocess.Popen(
             [sys.executable, "-c", script],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             text=True,
             cwd=Path(__file__).parents[2],
             env={**os.environ, "TMPDIR": str(own_tmp)},
@@ -273,7 +274,7 @@ def test_whatever_ends_the_owner_its_pods_end_and_nothing_is_left(number):
         with owner:
             assert owner.stdout is not None
             data_dir = Path(owner.stdout.readline().strip())
-            assert data_dir.name.startswith(PREFIX)
+            assert data_dir.name.startswith(PREFIX), said.read_text()
             name = (data_dir / "node-name").read_text()
             assert len(traces(name)) > 4
             pods = coredns_of(data_dir)

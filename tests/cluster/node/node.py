@@ -123,7 +123,7 @@ class Node:
             for done in imports:
                 done.result()
         self.kubelet.wait_for("the node is Ready", self._ready)
-        cluster.kubectl("rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=90s")
+        cluster.kubectl("rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=110s")
 
     def _configure(self, init_pid: int, url: str) -> None:
         cluster, folder, ca = self.cluster, self.folder, self.cluster.authority

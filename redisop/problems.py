@@ -71,15 +71,23 @@ def seconds_between(earlier: str, later: str) -> float:
 
 
 def of_conflict(step: Step) -> Problem:
-    """Say why an object that a plan does not dare to touch stands in the way."""
-    where = f"{step.ref} in namespace {step.ref.namespace}"
-    detail = f" ({'; '.join(step.reasons)})" if step.reasons else ""
+    """Say why a plan does not dare to touch an object; its reasons begin with ours."""
+    if any(reason.startswith(f"{Reason.IMMUTABLE_FIELD}:") for reason in step.reasons):
+        return Problem(
+            Severity.BROKEN,
+            Reason.IMMUTABLE_FIELD,
+            f"{step.ref}: {_said(step)}. Set it back, or delete the {step.ref.kind} so that it is made anew.",
+        )
     return Problem(
         Severity.BROKEN,
         Reason.NAME_CONFLICT,
-        f"{where} exists but does not belong to this instance{detail}; it was left as it is. "
-        "Delete or rename it, or create the instance under another name.",
+        f"{_said(step) or f'{step.ref} exists and does not belong to this instance'} (namespace {step.ref.namespace}). "
+        "Or create the instance under another name.",
     )
+
+
+def _said(step: Step) -> str:
+    return "; ".join(reason.partition(": ")[2] or reason for reason in step.reasons)
 
 
 def of_failure(failure: Failure) -> Problem:

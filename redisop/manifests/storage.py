@@ -8,6 +8,9 @@ from redisop.kinds import CLAIM, INSTANCE_LABEL, Object, Ref
 from redisop.manifests.base import Manifest
 from redisop.manifests.names import VOLUME, Names
 
+EXPANSION_WAVE = 5
+"""After everything else: a claim that cannot grow, and whose wanted size cannot go back, must hold up no other change."""
+
 
 def template(instance: RedisHttpInstance, names: Names) -> Object:
     """Return the entry of volumeClaimTemplates, an atomic list: with what the API server adds to it."""
@@ -40,7 +43,7 @@ def expansion(instance: RedisHttpInstance, names: Names, live: Mapping[Ref, Obje
     if quantity.parse(asked) >= quantity.parse(size):
         return None
     return Manifest(
-        2,
+        EXPANSION_WAVE,
         {
             "apiVersion": CLAIM.api_version,
             "kind": CLAIM.name,

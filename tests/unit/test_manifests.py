@@ -371,8 +371,9 @@ def test_a_smaller_claim_is_expanded_by_its_size_alone():
     spec = {"redisConfig": {"persistence": True}, "storage": {"size": "2048Mi"}}
     found = build(instance("demo", spec), SETTINGS, live(secret_of("demo"), claim("1Gi")))
     (expansion,) = (item for item in found if item.obj["kind"] == "PersistentVolumeClaim")
+    assert expansion.wave > max(item.wave for item in found if item is not expansion)
     assert expansion == Manifest(
-        2,
+        expansion.wave,
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",

@@ -296,7 +296,20 @@ def test_refusals_and_conflicts_need_a_human():
     taken = Plan(KEY, (Step(Action.CONFLICT, Ref("v1", "Service", "team", "demo-redis"), 0, {}, {}),))
     conflict = status(seen(*HEALTHY, config=APPLIED, plan=taken))
     assert (conflict["phase"], condition(conflict, "Ready")["reason"]) == ("Failed", "NameConflict")
-    assert "Service/demo-redis in namespace team" in condition(conflict, "Ready")["message"]
+    assert "Service/demo-redis exists" in condition(conflict, "Ready")["message"]
+
+
+def test_conflicts_say_what_the_plan_says():
+    def message(reason: str) -> Any:
+        found = Step(Action.CONFLICT, Ref("v1", "Service", "team", "demo-redis"), 0, {}, {}, reasons=(reason,))
+        return condition(status(seen(*HEALTHY, config=APPLIED, plan=Plan(KEY, (found,)))), "Ready")
+
+    taken = message("NameConflict: Service/demo-redis exists and has no controller owner; it is left alone")
+    assert taken["reason"] == "NameConflict"
+    assert taken["message"].startswith("Service/demo-redis exists and has no controller owner")
+    fixed = message("ImmutableField: .spec.clusterIP cannot be changed in place")
+    assert fixed["reason"] == "ImmutableField"
+    assert fixed["message"].startswith("Service/demo-redis: .spec.clusterIP cannot be changed in place")
 
 
 FAILURES = {

@@ -62,6 +62,9 @@ POD = Kind("v1", "Pod", "pods")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
 NETWORK_POLICY = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+EVENT = Kind("events.k8s.io/v1", "Event", "events")
+TOKEN_REVIEW = Kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews")
+ACCESS_REVIEW = Kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews")
 
 OWNED = (CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, NETWORK_POLICY, DISRUPTION_BUDGET)
 """Kinds of the children that carry a controller owner reference to their instance."""
@@ -70,7 +73,7 @@ OBSERVED = (CLAIM, POD)
 """Kinds that the StatefulSet controller makes for us: read, and changed only where a plan says so."""
 
 KINDS: Mapping[tuple[str, str], Kind] = {
-    (kind.api_version, kind.name): kind for kind in (INSTANCE, API_KEY, *OWNED, *OBSERVED)
+    (kind.api_version, kind.name): kind for kind in (INSTANCE, API_KEY, EVENT, *OWNED, *OBSERVED)
 }
 
 

@@ -50,9 +50,11 @@ def plan_object(
     """
     ref = ref_of(want)
 
-    def step(action: Action, changes: tuple[Change, ...] = (), reasons: tuple[str, ...] = ()) -> Step:
+    def step(
+        action: Action, changes: tuple[Change, ...] = (), reasons: tuple[str, ...] = (), *, repeated: bool = False
+    ) -> Step:
         pending = action is not Action.UNCHANGED and has_pending(want)
-        return Step(action, ref, wave, want, live, changes, reasons, subresource, pending)
+        return Step(action, ref, wave, want, live, changes, reasons, subresource, pending, repeated)
 
     if live is None:
         return step(Action.CREATE) if subresource is None else step(Action.UNCHANGED, reasons=(GONE,))
@@ -73,9 +75,10 @@ def plan_object(
         return step(Action.REPLACE if replaceable(live) else Action.CONFLICT, changes, reasons)
     if mine is not None and not current:
         reasons += (f"applied as {mine.api_version} before",)
-    if is_repeated(settled, want, live, subresource):
+    repeated = is_repeated(settled, want, live, subresource)
+    if repeated:
         reasons += _unexplained(differences)
-    return step(Action.APPLY, changes, reasons)
+    return step(Action.APPLY, changes, reasons, repeated=repeated)
 
 
 def _unexplained(differences: tuple[Difference, ...]) -> tuple[str, ...]:

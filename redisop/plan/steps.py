@@ -54,6 +54,8 @@ class Step:
     subresource: str | None = None
     pending: bool = False
     """Holds a value that is known only after an earlier wave: shown, not written."""
+    repeated: bool = False
+    """The same manifest was applied before by this process: what differs now is somebody else's doing."""
 
     @property
     def writes(self) -> bool:

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +59,8 @@ class Client:
         self._http = http
         self.namespace = namespace
         """The namespace of the kubeconfig's context, or of the Pod we run in."""
+        self.answered: Callable[[str, str, str], None] = lambda _method, _code, _host: None
+        """Told of every answer: method, status code («<error>» where there was none) and host, for metrics."""
 
     @classmethod
     def connect(cls, path: Path | None = None, context: str | None = None) -> Self:
@@ -209,6 +211,13 @@ class Client:
         except (httpx2.HTTPError, lightkube.ConfigError, OSError, KeyError, ValueError):
             return False
 
+    async def review(self, kind: Kind, spec: Mapping[str, Any]) -> Object:
+        """Ask the API server a question (TokenReview, SubjectAccessReview); return the `status` that answers it."""
+        body = {"apiVersion": kind.api_version, "kind": kind.name, "spec": spec}
+        answer = await self._request("POST", kind, kind.path(), body=body)
+        status = answer.get("status")
+        return status if isinstance(status, dict) else {}
+
     async def _request(
         self,
         method: str,
@@ -236,6 +245,7 @@ class Client:
             problem = _reason(error)
         except (KeyError, ValueError):
             problem = "the exec plugin of the kubeconfig gave no token"
+        self.answered(request.method, "<error>" if problem else str(response.status_code), request.url.netloc.decode())
         if problem:
             # Raised outside the handler: the original holds the request, and with it the body.
             raise ConnectionFailed(f"{request.method} {kind.plural}: {problem}")

@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-MEASUREMENTS = ("startup", "noop")
+MEASUREMENTS = ("startup", "noop", "converge")
 
 
 def main() -> int:

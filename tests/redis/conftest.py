@@ -1,5 +1,6 @@
 """A real redis-server per test, with the redis.conf, aclfile and scripts that redisop makes for an instance."""
 
+import os
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ from redisop.api import RedisConfig
 from redisop.manifests import acl, scripts
 from redisop.redisconf import directives, render
 from tests.cluster.fixtures import unavailable
+from tests.cluster.node.host import install
 
 PASSWORDS = {"exporter": "exporter-secret", "operator": "operator-secret", "probe": "probe-secret"}
 
@@ -112,11 +114,18 @@ class Server:
         return self.run(scripts.stop(str(self.data), str(self.folder / "probe"), self.port))
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="session", autouse=True)
+def redis_programs() -> None:
+    """Have redis-server and redis-cli on PATH; as root on Debian by installing them."""
+    if os.geteuid() == 0 and shutil.which("apt-get") and not shutil.which("redis-server"):
+        install({"redis-server": ["/usr/bin/redis-server"]})
     for program in ("redis-server", "redis-cli"):
         if shutil.which(program) is None:
             unavailable(f"{program} is not on PATH (Debian: redis-server)")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
     found = Server(tmp_path)
     yield found
     if found.process is not None:

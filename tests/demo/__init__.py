@@ -1,0 +1,1 @@
+"""The main job, shown step by step: `python -m tests.demo`."""

@@ -55,8 +55,17 @@ class Event(NamedTuple):
 class Client:
     """Requests to one API server; an async context manager that owns the connections."""
 
-    def __init__(self, http: httpx2.AsyncClient, *, namespace: str = "default") -> None:
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        *,
+        namespace: str = "default",
+        fence: Callable[[], None] = lambda: None,
+        timeout: httpx2.Timeout | None = None,
+    ) -> None:
         self._http = http
+        self._fence = fence
+        self._timeout = timeout or http.timeout
         self.namespace = namespace
         """The namespace of the kubeconfig's context, or of the Pod we run in."""
         self.answered: Callable[[str, str, str], None] = lambda _method, _code, _host: None
@@ -102,6 +111,18 @@ class Client:
     async def __aexit__(self, *exc: object) -> None:
         await self._http.aclose()
 
+    def fenced(self, fence: Callable[[], None]) -> Self:
+        """Return a client on the same connections that calls `fence` before each write, which may raise."""
+        return type(self)(self._http, namespace=self.namespace, fence=fence, timeout=self._timeout)
+
+    def within(self, seconds: float) -> Self:
+        """Return a client on the same connections that gives each step of a request (connect, send, receive) so much time.
+
+        Cancelling a request instead leaves a connection that is still being secured to the garbage collector.
+        """
+        timeout = httpx2.Timeout(seconds)
+        return type(self)(self._http, namespace=self.namespace, fence=self._fence, timeout=timeout)
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object; NotFound where there is none."""
         return await self._request("GET", kind, kind.path(namespace, name))
@@ -138,10 +159,13 @@ class Client:
         namespace: str | None = None,
         *,
         selector: str = "",
+        fields: str = "",
         resource_version: str,
         timeout_seconds: float | None = None,
     ) -> AsyncGenerator[AsyncIterator[Event]]:
         """Open a stream of what happens after `resource_version`; the server ends it after `timeout_seconds` (25 to 35).
+
+        `selector` is one of labels, `fields` one of fields, as in `metadata.name=demo`.
 
         Opening raises what any request does; reading raises Gone where the version turns out to be too old, and ConnectionFailed
         where the stream breaks or is silent beyond its end.
@@ -157,6 +181,8 @@ class Client:
         }
         if selector:
             params["labelSelector"] = selector
+        if fields:
+            params["fieldSelector"] = fields
         timeout = httpx2.Timeout(seconds + WATCH_GRACE, connect=TIMEOUT.connect)
         request = self._http.build_request("GET", kind.path(namespace), params=params, timeout=timeout)
         response = await self._send(request, kind, stream=True)
@@ -228,11 +254,15 @@ class Client:
         content_type: str = "application/json",
     ) -> Object:
         content = headers = None
+        if method != "GET":
+            self._fence()
         if body is not None:
             # ASCII only: the server reads an apply as YAML, where U+0085 and its like are line breaks.
             content = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
             headers = {"Content-Type": content_type}
-        request = self._http.build_request(method, path, params=params, content=content, headers=headers)
+        request = self._http.build_request(
+            method, path, params=params, content=content, headers=headers, timeout=self._timeout
+        )
         return _object((await self._send(request, kind)).content)
 
     async def _send(self, request: httpx2.Request, kind: Kind, *, stream: bool = False) -> httpx2.Response:

@@ -2,6 +2,7 @@
 
 RedisopError
 ├── InputError        what the user gave is wrong: a file, a field, a flag
+├── NotLeading        this process may not write now
 ├── ConnectionFailed  the API server or Redis could not be reached
 └── ApiError          the API server answered with an error status
     ├── Conflict      409: what was planned against is stale, or the name is taken
@@ -23,6 +24,10 @@ class InputError(RedisopError):
     def __init__(self, message: str, *, where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
+
+
+class NotLeading(RedisopError):
+    """Another process holds the Lease, or ours could not be renewed in time: nothing was sent."""
 
 
 class ConnectionFailed(RedisopError):

@@ -65,6 +65,7 @@ DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudge
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 TOKEN_REVIEW = Kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews")
 ACCESS_REVIEW = Kind("authorization.k8s.io/v1", "SubjectAccessReview", "subjectaccessreviews")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 OWNED = (CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, NETWORK_POLICY, DISRUPTION_BUDGET)
 """Kinds of the children that carry a controller owner reference to their instance."""
@@ -73,7 +74,7 @@ OBSERVED = (CLAIM, POD)
 """Kinds that the StatefulSet controller makes for us: read, and changed only where a plan says so."""
 
 KINDS: Mapping[tuple[str, str], Kind] = {
-    (kind.api_version, kind.name): kind for kind in (INSTANCE, API_KEY, EVENT, *OWNED, *OBSERVED)
+    (kind.api_version, kind.name): kind for kind in (INSTANCE, API_KEY, EVENT, LEASE, *OWNED, *OBSERVED)
 }
 
 

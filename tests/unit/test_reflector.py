@@ -103,6 +103,7 @@ async def test_every_other_failure_keeps_the_version_and_goes_on():
         cut(),
         stream(event("ADDED", config_map("a", 11)), b"garbage\n"),
     ) as (reflector, _, server, seen):
+        await until(lambda: len(seen) == 4)
         assert reflector.lists == 2
         assert reflector.failures == 4
         assert "resourceVersion=11" in server.requests[5][0]

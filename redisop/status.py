@@ -112,6 +112,8 @@ def _of_pod(instance: RedisHttpInstance, child: Object, observation: Observation
     trouble, config = problems.of_pod(child, rollout.claim(instance, observation.live)), observation.config
     if trouble is not None and config is not None and config.reason is Reason.LOADING:
         yield Problem(trouble.severity, Reason.LOADING, config.message)
+    elif trouble is not None and config is not None and config.reason is Reason.LOGIN_REFUSED:
+        yield Problem(Severity.BROKEN, config.reason, config.message)
     elif trouble is not None:
         yield trouble
     elif config is not None and not config.applied:

@@ -1,6 +1,8 @@
 """One instance through its life, with real Pods and real Redis. Needs root."""
 
+import base64
 import http.client
+import json
 from typing import Any
 
 import pytest
@@ -336,6 +338,34 @@ def test_pausing_leaves_everything_alone(team):
     team.wait_ready()
     assert team.exists("service", "demo-redis")
     assert team.directive("hz") == "50"
+
+
+def test_passwords_that_are_lost_are_made_anew_and_reach_redis(team):
+    team.apply(**PERSISTENT)
+    team.wait_ready()
+    team.redis().set("key", "value")
+    before, pod = team.password(), team.pod_uid()
+    team.kubectl("delete", "secret", "demo-redis-credentials")
+    eventually(lambda: team.exists("pod", "demo-redis-0") and team.pod_uid() != pod, "the restart")
+    team.wait_ready()
+    assert team.password() != before
+    assert team.redis().get("key") == "value"
+    assert "passwords" in team.status["lastPlan"]["summary"]
+
+
+def test_a_password_that_somebody_changed_is_told_and_what_to_do_helps(team):
+    team.apply(**SMALL)
+    team.wait_ready()
+    new = base64.b64encode(b"chosen-by-hand").decode()
+    patch = json.dumps({"data": {"operator-password": new, "probe-password": new}})
+    team.kubectl("patch", "secret", "demo-redis-credentials", "--type=merge", "-p", patch)
+    found = team.wait_reason("LoginRefused")
+    assert "Delete the Pod" in found["message"]
+    assert "chosen-by-hand" not in str(team.status)
+    team.kubectl("delete", "pod", "demo-redis-0")
+    team.wait_ready()
+    assert team.password() == "chosen-by-hand"
+    assert team.redis().ping()
 
 
 @pytest.mark.parametrize("policy", ["Delete", "Retain"])

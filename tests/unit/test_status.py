@@ -607,6 +607,15 @@ def test_loading_explains_a_pod_that_is_not_ready():
     assert condition(value, "Ready")["reason"] == "Loading"
 
 
+def test_a_refused_login_explains_a_pod_that_is_not_ready():
+    child = observed.unready({"running": {"startedAt": "2026-03-01T11:59:30Z"}}, since="2026-03-01T11:59:50Z")
+    value = status(
+        seen(observed.stateful_set(), child, config=ConfigState(False, Reason.LOGIN_REFUSED, "Delete the Pod"))
+    )
+    assert (value["phase"], condition(value, "Ready")["reason"]) == ("Failed", "LoginRefused")
+    assert condition(value, "Ready")["message"] == "Delete the Pod"
+
+
 def test_an_unreachable_redis_that_read_the_present_file_at_start_is_ready_but_not_compared():
     value = status(seen(*HEALTHY, config=UNREACHABLE))
     assert value["phase"] == "Running"

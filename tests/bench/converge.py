@@ -98,12 +98,9 @@ def _objects(instance: Object) -> Iterator[tuple[Object, str | None]]:
     names = Names(instance["metadata"]["name"], NAMESPACE)
     password = {f"{user}-password": "bWFkZS11cA==" for user in ("operator", "probe", "exporter")}
     ref = Ref(SECRET.api_version, SECRET.name, NAMESPACE, names.credentials)
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": ref.name, "namespace": NAMESPACE, "uid": "made-up"},
-        "data": password,
-    }
+    owner = {"controller": True, "uid": instance["metadata"]["uid"], "kind": INSTANCE.name, "name": names.name}
+    metadata = {"name": ref.name, "namespace": NAMESPACE, "uid": "made-up", "ownerReferences": [owner]}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": password}
     model = RedisHttpInstance.model_validate(instance)
     for node in graph.build(instance, manifests.build(model, Settings(), {ref: secret})).nodes:
         data = {"data": password} if node.ref == ref else {}

@@ -102,7 +102,7 @@ class Operator:
         delay, said = FIRST_LOOK[0], ""
         while True:
             try:
-                await self.client.list(INSTANCE, self.namespaces[0], limit=1)
+                await self.client.list(INSTANCE, self.namespaces[0])
             except NotFound:
                 problem = f"{INSTANCE.plural}.{INSTANCE.api_version} is not served: install the CRDs with `redisop gen-crds -o - | kubectl apply --server-side -f -`"
             except (ApiError, ConnectionFailed) as error:

@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,6 +18,7 @@ from redisop.client import Client
 from redisop.kinds import INSTANCE
 from redisop.settings import Settings
 from tests.cluster import ControlPlane, ExistingCluster
+from tests.cluster.kubectl import kubectl_path
 from tests.converged import converge, install
 
 Cluster: TypeAlias = ControlPlane | ExistingCluster
@@ -201,3 +204,23 @@ def test_an_unreachable_or_unreadable_cluster_is_an_error(tmp_path):
     assert shown.returncode == 2
     assert "127.0.0.1:9" in shown.stderr or "connect" in shown.stderr.lower()
     assert "Traceback" not in shown.stderr
+
+
+async def test_kubectl_redisop_is_the_same_command(cluster, namespace, tmp_path):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"]["kubectl-redisop"] == project["scripts"]["redisop"] == "redisop.cli:main"
+    await applied(cluster, namespace)
+    plugin = tmp_path / "kubectl-redisop"
+    # What pip makes of the entry point.
+    plugin.write_text(f"#!{sys.executable}\nimport sys\nfrom redisop.cli import main\nsys.exit(main())\n")
+    plugin.chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(Path(__file__).parents[2])}
+    run = partial(_kubectl_redisop, {**environ, "KUBECONFIG": str(cluster.kubeconfig)})
+    shown = run("plan", "demo", "-n", namespace)
+    assert (shown.returncode, shown.stdout) == (0, "No changes: 9 objects as wanted.\n")
+    assert "Usage: kubectl redisop [OPTIONS]" in run("--help").stdout
+
+
+def _kubectl_redisop(environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(kubectl_path()), "redisop", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})

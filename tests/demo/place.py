@@ -43,4 +43,7 @@ def their_cluster(terminal: Terminal, kubeconfig: Path) -> Place:
     terminal.say(
         f"Kubernetes {cluster.version} at {cluster.url}. The demo stays in a namespace of its own and removes it at the end."
     )
-    return Place(cluster, pods=True)
+    pods = bool(cluster.get("nodes")["items"])
+    if not pods:
+        terminal.say("It has no nodes, so no Pods. Everything else is shown; steps that need a Pod say so.")
+    return Place(cluster, pods=pods)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from redisop.errors import InputError
 from redisop.kinds import LEASE, MANAGED_BY, MANAGER, Object
@@ -36,6 +36,11 @@ class Timing:
         """Refuse times with which leaders would overlap or never have a second try."""
         if not self.duration > self.renew_deadline > 1.2 * self.retry_period > 0:
             raise InputError("must be duration > renew deadline > 1.2 * retry period > 0", where="lease times")
+
+    @classmethod
+    def of(cls, duration: float) -> Self:
+        """Return times in the usual proportion."""
+        return cls(duration, duration * 2 / 3, duration * 2 / 15)
 
     @property
     def timeout(self) -> float:

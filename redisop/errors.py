@@ -2,8 +2,8 @@
 
 RedisopError
 ├── InputError        what the user gave is wrong: a file, a field, a flag
-├── NotLeading        this process may not write now
 ├── ConnectionFailed  the API server or Redis could not be reached
+│   └── NotLeading    this process may not write now
 └── ApiError          the API server answered with an error status
     ├── Conflict      409: what was planned against is stale, or the name is taken
     ├── Gone          410: the watch's resource version was compacted away
@@ -26,12 +26,15 @@ class InputError(RedisopError):
         self.where = where
 
 
-class NotLeading(RedisopError):
-    """Another process holds the Lease, or ours could not be renewed in time: nothing was sent."""
-
-
 class ConnectionFailed(RedisopError):
     """No answer: refused, timed out, reset, or not HTTP. Whether a write happened is unknown."""
+
+
+class NotLeading(ConnectionFailed):
+    """Another process holds the Lease, or ours could not be renewed in time: nothing was sent.
+
+    Handled like an API server that cannot be reached, since the task it is raised in is about to be cancelled.
+    """
 
 
 @dataclass(frozen=True, slots=True)

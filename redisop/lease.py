@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 NAME = "redisop"
 """The name of the Lease. It never changes: two versions that disagree about it would both lead during an upgrade."""
-RELEASE_SECONDS = 2.0
+RELEASE_SECONDS = 1.5
 """Seconds that releasing the Lease may take at shutdown; after that it is left to expire."""
 
 
@@ -61,7 +61,7 @@ class Lease:
         self._client = client
         self._timing = timing or Timing()
         self._election = Election(self.identity, self._timing)
-        self._term = anyio.CancelScope()
+        self._term: anyio.CancelScope | None = None
         self._changed = anyio.Event()
         self._not_before = -math.inf
         self._claimed = False
@@ -108,8 +108,7 @@ class Lease:
         logger.info("leading: %s holds the Lease %s", self.identity, self)
         done = False
         # The event loop itself ends the term at the fence, whatever hangs.
-        self._term = anyio.CancelScope(deadline=self._election.fence)
-        with self._term:
+        with anyio.CancelScope(deadline=self._election.fence) as self._term:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._renew)
                 await work()
@@ -118,6 +117,10 @@ class Lease:
         if not done:
             logger.warning("not leading any more, standing by: the Lease %s is held by %s", self, self.holder)
         return done
+
+    def _limit_term(self) -> None:
+        if self._term is not None:
+            self._term.deadline = self._election.fence
 
     async def _renew(self) -> None:
         while True:
@@ -148,7 +151,7 @@ class Lease:
         except (ApiError, ConnectionFailed) as error:
             self._not_before = time.monotonic() + self._pause(error)
             self._claiming.met(error)
-        self._term.deadline = self._election.fence
+        self._limit_term()
 
     async def _observe(self) -> None:
         """Follow the Lease for ever, so that a release is noticed at once."""
@@ -180,7 +183,7 @@ class Lease:
             self._election.saw(None)
         else:
             self._election.saw_event(event, lease)
-        self._term.deadline = self._election.fence
+        self._limit_term()
         if self.holder not in {before, "", self.identity}:
             logger.info("standing by: the Lease %s is held by %s", self, self.holder)
         self._changed.set()

@@ -1,5 +1,6 @@
 """`redisop run`: wires client, reflectors, queue and workers together, and ends them in order.
 
+Reflectors run in every replica, so that each is ready to take over; workers run under the Lease, and every write is fenced by it.
 An outage of the API server ends nothing here: every part waits for it in its own way, and a probe tells them all when it is back.
 """
 
@@ -8,12 +9,14 @@ import signal
 from collections.abc import Sequence
 
 import anyio
+from anyio.abc import TaskGroup
 
 from redisop.client import Client
 from redisop.configcheck import ConfigChecks
 from redisop.controller import Controller
 from redisop.errors import ApiError, ConnectionFailed, NotFound
-from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED
+from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED, Object, ref_of
+from redisop.lease import Lease
 from redisop.reflector import Reflector, State
 from redisop.settings import Settings
 from redisop.store import Store
@@ -22,17 +25,26 @@ from redisop.workqueue import WorkQueue
 logger = logging.getLogger(__name__)
 
 WORKERS = 8
-GRACE = 4.0
-"""Seconds that a pass gets to finish after SIGTERM."""
+GRACE = 3.0
+"""Seconds that a pass gets to finish after SIGTERM; releasing the Lease comes after that."""
 PROBE = 1.0
 """Seconds between two looks at an API server that does not answer."""
 FIRST_LOOK = (1.0, 10.0)
 """Seconds between two looks for our CRD: at first, and at most."""
 
 
-async def run(client: Client, settings: Settings, namespaces: Sequence[str] = (), workers: int = WORKERS) -> None:
-    """Run the operator until SIGTERM or SIGINT; watches all `namespaces` where none is given."""
-    operator = Operator(client, settings, namespaces, workers)
+async def run(
+    client: Client,
+    settings: Settings,
+    namespaces: Sequence[str] = (),
+    workers: int = WORKERS,
+    lease: Lease | None = None,
+) -> None:
+    """Run the operator until SIGTERM or SIGINT; watches all `namespaces` where none is given.
+
+    Without a `lease` it must be the only one.
+    """
+    operator = Operator(client, settings, namespaces, workers, lease)
     async with anyio.create_task_group() as group:
         group.start_soon(operator.run)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -47,8 +59,12 @@ async def run(client: Client, settings: Settings, namespaces: Sequence[str] = ()
 class Operator:
     """All parts of one operator process."""
 
-    def __init__(self, client: Client, settings: Settings, namespaces: Sequence[str], workers: int) -> None:
+    def __init__(
+        self, client: Client, settings: Settings, namespaces: Sequence[str], workers: int, lease: Lease | None
+    ) -> None:
         self.client = client
+        self.writer = client if lease is None else client.fenced(lease.check)
+        self.lease = lease
         self.settings = settings
         self.namespaces: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
         self.workers = workers
@@ -62,19 +78,35 @@ class Operator:
         logger.info("watching RedisHttpInstances and what belongs to them in %s", where)
         await self._find_crd()
         async with anyio.create_task_group() as group:
-            checks = ConfigChecks(group, lambda key: self.queue.add(key, 1), self.queue.add_after)
-            controller = Controller(self.client, self.store, self.queue, self.settings, checks)
-            self.reflectors = self._reflect(controller)
+            self.controller = self._control(group)
+            self.reflectors = self._reflect()
             for reflector in self.reflectors:
                 group.start_soon(reflector.run)
             group.start_soon(self._notice_recovery)
             for reflector in self.reflectors:
                 await reflector.synced.wait()
-            count = len(self.store.of_kind(INSTANCE))
-            logger.info("caches are filled: %d instances; starting %d workers", count, self.workers)
-            # This is where a Lease will decide: reflectors run on every replica, workers only on the leader.
+            logger.info("caches are filled: %d instances", len(self.store.of_kind(INSTANCE)))
+            if self.lease is None:
+                await self._work()
+            else:
+                await self.lease.run(self._work)
+
+    async def _work(self) -> None:
+        """Reconcile with nothing remembered of earlier terms, in which others may have led in between."""
+        async with anyio.create_task_group() as group:
+            self.controller = self._control(group)
+            for instance in self.store.of_kind(INSTANCE):
+                self.queue.add(ref_of(instance))
+            logger.info("starting %d workers", self.workers)
             for _ in range(self.workers):
-                group.start_soon(controller.work)
+                group.start_soon(self.controller.work)
+
+    def _control(self, group: TaskGroup) -> Controller:
+        checks = ConfigChecks(group, lambda key: self.queue.add(key, 1), self.queue.add_after)
+        return Controller(self.writer, self.store, self.queue, self.settings, checks)
+
+    def _changed(self, old: Object | None, new: Object | None) -> None:
+        self.controller.changed(old, new)
 
     async def drain(self) -> None:
         """Hand out no more keys, and wait a while for the passes that have begun."""
@@ -82,7 +114,7 @@ class Operator:
         with anyio.move_on_after(GRACE):
             await self.queue.idle()
 
-    def _reflect(self, controller: Controller) -> list[Reflector]:
+    def _reflect(self) -> list[Reflector]:
         return [
             Reflector(
                 self.client,
@@ -90,7 +122,7 @@ class Operator:
                 kind,
                 namespace,
                 selector="" if kind is INSTANCE else f"{MANAGED_BY}={MANAGER}",
-                changed=controller.changed,
+                changed=self._changed,
                 recovered=self.queue.expedite,
             )
             for namespace in self.namespaces

@@ -136,7 +136,7 @@ async def _operated(raw: float) -> None:
     with _cluster() as (cluster, kubeconfig, folder):
         async with Client.connect(cluster.kubeconfig) as admin:
             await _create_instances(admin)
-            arguments = ["-m", "redisop", "run", "--kubeconfig", str(kubeconfig)]
+            arguments = ["-m", "redisop", "run", "--no-leader-election", "--kubeconfig", str(kubeconfig)]
             operator = Process(arguments, folder / "operator.log")
             try:
                 times = await _until(admin, INSTANCE, _instance_runs)

@@ -42,11 +42,15 @@ class Process:
             assert time.monotonic() < deadline, f"never said {text!r}:\n{self.output}"
             time.sleep(0.02)
 
+    def wait(self, timeout=10.0):
+        """Return the exit code."""
+        return self._process.wait(timeout)
+
     def terminate(self, timeout=10.0):
         """Send SIGTERM; return the exit code and the seconds it took."""
         started = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(timeout)
+        code = self.wait(timeout)
         return code, time.monotonic() - started
 
     def kill(self):
@@ -55,9 +59,13 @@ class Process:
 
 
 @contextmanager
-def operator(kubeconfig, log, *arguments, ready=True, **environ):
-    """Run `redisop run`; wait until its caches are filled, and end it by SIGTERM."""
-    process = Process(["-m", "redisop", "run", "--kubeconfig", str(kubeconfig), *arguments], log, **environ)
+def operator(kubeconfig, log, *arguments, ready=True, elect=False, **environ):
+    """Run `redisop run`; wait until its caches are filled, and end it by SIGTERM.
+
+    Without `elect` it needs no Lease, so that a test which kills an operator need not wait for that to expire.
+    """
+    election = "--leader-election" if elect else "--no-leader-election"
+    process = Process(["-m", "redisop", "run", "--kubeconfig", str(kubeconfig), election, *arguments], log, **environ)
     try:
         if ready:
             process.wait_for("caches are filled")

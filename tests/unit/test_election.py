@@ -297,6 +297,11 @@ def test_times_that_cannot_work_are_refused(times):
         Timing(*times)
 
 
+def test_scaled_times_keep_their_proportion():
+    assert Timing.of(15) == Timing()
+    assert Timing.of(1.5) == Timing(1.5, 1.0, 0.2)
+
+
 def test_micro_time_has_six_digits_also_when_they_are_zero():
     assert micro_time(WALL) == "2026-05-04T03:02:01.000000Z"
     assert micro_time(WALL + timedelta(microseconds=70)) == "2026-05-04T03:02:01.000070Z"

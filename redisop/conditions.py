@@ -48,6 +48,7 @@ class Reason(StrEnum):
     RESTART_PENDING = "RestartPending"
     CLAIM_PENDING = "ClaimPending"
     EXPANDING = "Expanding"
+    RESIZE_PENDING = "ResizePending"
 
     # The cluster or somebody in it stands in the way.
     NAME_CONFLICT = "NameConflict"

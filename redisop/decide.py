@@ -40,7 +40,7 @@ def decide(obj: Object, live: Mapping[Ref, Object], settled: Settled, settings: 
     except manifests.Refused as refusal:
         return Decision(instance, nothing, refusal)
     planned = plan(graphs.build(obj, wanted), live, settled)
-    return Decision(instance, replace(planned, steps=planned.steps + rollout.restarts(instance, live, planned)))
+    return Decision(instance, replace(planned, steps=planned.steps + rollout.steps(instance, live, planned)))
 
 
 def notes(decision: Decision, live: Mapping[Ref, Object]) -> tuple[str, ...]:
@@ -51,8 +51,13 @@ def notes(decision: Decision, live: Mapping[Ref, Object]) -> tuple[str, ...]:
         return ("being deleted: its objects are left to the garbage collector",)
     if decision.instance.spec.paused:
         return ("paused: its objects are left alone until spec.paused is false",)
-    restart = (f"then the Pod restarts: {reason}" for reason in rollout.follows(decision.plan, live))
-    return (*_live_changes(decision.plan), *restart)
+    fate, reasons = rollout.follows(decision.plan, live)
+    then = (
+        "then the Pod restarts"
+        if fate is rollout.Fate.RESTART
+        else "then, without a restart: the Pod is resized in place"
+    )
+    return (*_live_changes(decision.plan), *(f"{then}: {reason}" for reason in reasons))
 
 
 def _live_changes(planned: Plan) -> Iterator[str]:

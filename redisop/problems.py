@@ -144,7 +144,7 @@ def of_pod(pod: Object, claim: Object | None = None) -> Problem | None:
         return _of_scheduling(name, scheduled, (claim or {}).get("spec", {}).get("storageClassName"))
     ready = find(conditions, "Ready")
     if ready is not None and ready.get("status") == "True":
-        return None
+        return _of_resize(name, find(conditions, "PodResizePending"))
     containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     found = next((it for it in (_of_container(name, container) for container in containers) if it), None)
     return found or _of_start(pod, containers, (ready or {}).get("lastTransitionTime", ""))
@@ -164,7 +164,7 @@ def _of_answer(step: Step, error: ApiError, where: str) -> Problem:
     if any(cause.reason == "NamespaceTerminating" for cause in error.causes):
         return Problem(Severity.WAIT, Reason.TERMINATING, f"{where}: its namespace is being deleted.")
     if error.code == 403:
-        return _of_forbidden(where, text, said)
+        return _of_forbidden(where, error, said)
     if "admission webhook" in text or "ValidatingAdmissionPolicy" in text:
         return _refused(where, said)
     if error.code == 422 and ("immutable" in text or "are forbidden" in text):
@@ -180,10 +180,18 @@ def _of_answer(step: Step, error: ApiError, where: str) -> Problem:
     return Problem(severity, Reason.APPLY_FAILED, f"{where}{f' ({fields})' if fields else ''}: {said}. {hint}")
 
 
-def _of_forbidden(where: str, text: str, said: str) -> Problem:
+def _of_forbidden(where: str, error: ApiError, said: str) -> Problem:
+    text = str(error)
     if "exceeded quota" in text:
         return Problem(
             Severity.BROKEN, Reason.QUOTA_EXCEEDED, f"{where}: {said}. Raise the ResourceQuota, or ask for less."
+        )
+    if any(cause.reason == "NodeCapacity" for cause in error.causes):
+        return Problem(
+            Severity.BROKEN,
+            Reason.RESIZE_PENDING,
+            f"{where}: it runs on with the resources it has: {said}. Ask for less, or delete the Pod to have it placed on "
+            "another node.",
         )
     if "can be resized" in text or "must support resize" in text:
         return Problem(
@@ -249,6 +257,17 @@ def _of_scheduling(name: str, scheduled: Mapping[str, Any], storage_class: str |
         Reason.UNSCHEDULABLE,
         f"Pod/{name} finds no node: {message} "
         "Add capacity, or change spec.scheduling, spec.resources or spec.redisConfig.memory.",
+    )
+
+
+def _of_resize(name: str, pending: Mapping[str, Any] | None) -> Problem | None:
+    if pending is None or pending.get("status") != "True":
+        return None
+    return Problem(
+        Severity.STUCK,
+        Reason.RESIZE_PENDING,
+        f"Pod/{name} runs on with the resources it has: {pending.get('message') or 'its node has no room for more now'}. "
+        "Make room on the node, or delete the Pod to have it placed on another one.",
     )
 
 

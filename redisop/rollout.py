@@ -1,12 +1,13 @@
-"""When the Pod is restarted, and why. Pure.
+"""What becomes of a Pod whose template changed: it is kept, resized in place, or restarted; and why. Pure.
 
 The StatefulSet's update strategy is OnDelete, so a Pod of an older revision runs on until a plan restarts it. What decides is
-the revision that the StatefulSet controller itself gives to template and Pod, never a comparison of their fields: admission may
-change a Pod's fields (a registry mirror, a sidecar), and a comparison would then restart it for ever. The comparison only says why.
+the revision that the StatefulSet controller itself gives to template and Pod, and the digest in our own template, never a
+comparison of fields: admission may change a Pod's fields (a registry mirror, a sidecar), and a comparison would then restart it
+for ever. The comparison only says why.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from enum import Enum
 
 from redisop import quantity, redisconf
 from redisop.api import RedisHttpInstance
@@ -14,34 +15,35 @@ from redisop.conditions import find
 from redisop.kinds import CLAIM, CONFIG_MAP, INSTANCE_LABEL, POD, STATEFUL_SET, Kind, Object, Ref, controller_of
 from redisop.manifests.config import CONFIG_FILE
 from redisop.manifests.names import Names
-from redisop.manifests.pod import CREDENTIALS_UID, RESTART_CONFIG
-from redisop.plan import MISSING, Action, Op, Plan, Step
+from redisop.manifests.pod import REDIS, RESTART_CONFIG, TEMPLATE_DIGEST
+from redisop.plan import Action, Change, Op, Plan, Step
+from redisop.podtemplate import (
+    Difference,
+    differences,
+    is_resizable,
+    is_same_but_for_resources,
+    resources_of,
+    show,
+    shrinks,
+)
 
 REVISION_LABEL = "controller-revision-hash"
-REDIS = "redis"
-"""Name of the container."""
 WAVE = 4
 """After the StatefulSet's."""
+RESIZE = "resize"
+"""Subresource of a Pod through which the resources of its containers change while it runs."""
 
 DATA_LOST = "data in memory is lost: the running Pod has no persistence"
 STARTS_EMPTY = "Redis starts empty: persistence is turned off, and the data stays on the claim"
-_AT_START = sorted(redisconf.DEFAULTS.keys() - redisconf.LIVE)
 _SHOWN = 8
 
 
-class Difference(NamedTuple):
-    """One field of a Pod that is not what the template says; `old` is None where the Pod lacks it."""
+class Fate(Enum):
+    """What a changed template means for a Pod."""
 
-    path: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        if self.path.endswith(CREDENTIALS_UID):
-            return "the Secret of the passwords was made anew"
-        if self.path.endswith(RESTART_CONFIG):
-            return f"redis.conf: a directive changed that Redis reads only at start ({', '.join(_AT_START)})"
-        return f"{self.path}: {_show(self.old)} → {_show(self.new)}"
+    KEEP = "keep"
+    RESIZE = "resize"
+    RESTART = "restart"
 
 
 def names(instance: RedisHttpInstance) -> Names:
@@ -107,24 +109,10 @@ def is_outdated(parent: Object, child: Object) -> bool:
     return bool(wanted) and child["metadata"].get("labels", {}).get(REVISION_LABEL) != wanted
 
 
-def differences(template: Object, child: Object) -> tuple[Difference, ...]:
-    """Return the fields in which a Pod is not what the template says; what only the Pod has is not among them."""
-    pairs = (
-        (f".metadata.{key}", template.get("metadata", {}).get(key, {}), child["metadata"].get(key, {}))
-        for key in ("labels", "annotations")
-    )
-    found = [
-        Difference(f"{path}.{name}", have.get(name), value)
-        for path, want, have in pairs
-        for name, value in want.items()
-        if have.get(name) != value
-    ]
-    return (*found, *_walk(".spec", template.get("spec", {}), child.get("spec", {})))
-
-
-def is_kept(found: tuple[Difference, ...]) -> bool:
-    """Tell whether a Pod can run on although it is outdated: all it has is more memory than it needs."""
-    return bool(found) and all(_shrinks(difference) for difference in found)
+def has_more_memory(parent: Object, child: Object) -> bool:
+    """Tell whether a Pod was kept with a larger memory limit than the StatefulSet's template has."""
+    wanted, found = _limits(parent["spec"]["template"], child)
+    return bool(wanted and found) and quantity.parse(found) > quantity.parse(wanted)
 
 
 def has_room(parent: Object, child: Object) -> bool:
@@ -132,65 +120,100 @@ def has_room(parent: Object, child: Object) -> bool:
 
     What the kubelet reports counts, where it does: a resize takes effect later than it is written.
     """
-    wanted = _limit(parent["spec"]["template"]["spec"].get("containers", ()))
-    reported = _limit(child.get("status", {}).get("containerStatuses", ()))
-    found = reported or _limit(child.get("spec", {}).get("containers", ()))
-    return found is None or (wanted is not None and quantity.parse(wanted) <= quantity.parse(found))
+    wanted, found = _limits(parent["spec"]["template"], child)
+    reported = resources_of(child.get("status", {}).get("containerStatuses", ()))["limits"].get("memory")
+    found = reported or found
+    return not found or (bool(wanted) and quantity.parse(wanted) <= quantity.parse(found))
 
 
-def restarts(instance: RedisHttpInstance, live: Mapping[Ref, Object], plan: Plan) -> tuple[Step, ...]:
-    """Return the restart of the instance's outdated Pod, with its reasons; none while anything about it is still moving.
+def fate(template: Object, child: Object) -> Fate:
+    """Return what becomes of a Pod of an older template.
 
-    A Pod that does not serve is never kept: the StatefulSet controller would wait for it for ever, and reverting a bad change
-    must be enough to recover from it.
+    A Pod that does not serve is never kept or resized: the StatefulSet controller would wait for it for ever, and reverting a
+    bad change must be enough to recover from it.
     """
+    if not is_same_but_for_resources(template, child) or _infeasible(child):
+        return Fate.RESTART
+    wanted, found = (resources_of(obj["spec"].get("containers", ())) for obj in (template, child))
+    if wanted == found:
+        return Fate.KEEP
+    if not is_ready(child):
+        return Fate.RESTART
+    changed = differences(template, child)
+    if changed and all(shrinks(difference) for difference in changed):
+        return Fate.KEEP
+    return Fate.RESIZE if is_resizable(template, child) else Fate.RESTART
+
+
+def steps(instance: RedisHttpInstance, live: Mapping[Ref, Object], plan: Plan) -> tuple[Step, ...]:
+    """Return what is to be done now about the instance's outdated Pod; nothing while anything about it is still moving."""
     parent, child = stateful_set(instance, live), pod(instance, live)
     if parent is None or child is None or is_leaving(parent) or is_leaving(child) or not is_observed(parent):
         return ()
-    if instance.spec.paused or instance.spec.hibernated or _step(plan, STATEFUL_SET):
+    if instance.spec.paused or instance.spec.hibernated or _step(plan, STATEFUL_SET) or not is_outdated(parent, child):
         return ()
-    if not is_outdated(parent, child):
-        return ()
-    found = differences(parent["spec"]["template"], child)
-    if is_kept(found) and is_ready(child):
-        return ()
-    return (
-        Step(
-            action=Action.RESTART,
-            ref=ref(instance, POD, names(instance).pod),
-            wave=WAVE,
-            want=None,
-            live=child,
-            reasons=(*_reasons(found, parent, child), *_loss(child, parent)),
-        ),
-    )
+    template = parent["spec"]["template"]
+    match fate(template, child):
+        case Fate.KEEP:
+            return ()
+        case Fate.RESIZE:
+            return (_resize(instance, template, child),)
+        case Fate.RESTART:
+            reasons = (*_reasons(differences(template, child), parent, child), *_loss(child, parent))
+            return (Step(Action.RESTART, ref(instance, POD, names(instance).pod), WAVE, None, child, reasons=reasons),)
 
 
-def follows(plan: Plan, live: Mapping[Ref, Object]) -> tuple[str, ...]:
-    """Return why the Pod will be restarted once this plan's change of the StatefulSet is made; empty where it will not."""
+def follows(plan: Plan, live: Mapping[Ref, Object]) -> tuple[Fate, tuple[str, ...]]:
+    """Return what becomes of the Pod once this plan's change of the StatefulSet is made, and why."""
     step = _step(plan, STATEFUL_SET)
     if step is None or step.action not in {Action.APPLY, Action.REPLACE} or not step.want or not step.live:
-        return ()
-    name = step.ref.name
-    child = live.get(Ref(POD.api_version, POD.name, step.ref.namespace, f"{name}-0"))
-    if child is None or step.want.get("spec", {}).get("replicas") == 0:
-        return ()
-    template = ".spec.template"
+        return Fate.KEEP, ()
+    child = live.get(Ref(POD.api_version, POD.name, step.ref.namespace, f"{step.ref.name}-0"))
+    prefix = ".spec.template"
     changed = [
-        Difference(change.path.removeprefix(template), change.old, change.new)
+        Difference(change.path.removeprefix(prefix), change.old, change.new)
         for change in step.changes
-        if change.path.startswith(template) and change.op is not Op.OWN
+        if change.path.startswith(prefix) and change.op is not Op.OWN and not change.path.endswith(TEMPLATE_DIGEST)
     ]
-    if not changed or (all(_shrinks(difference) for difference in changed) and is_ready(child)):
-        return ()
+    if child is None or not changed or step.want.get("spec", {}).get("replicas") == 0:
+        return Fate.KEEP, ()
+    found = fate(step.want["spec"]["template"], child)
+    if found is Fate.KEEP:
+        return found, ()
+    if found is Fate.RESIZE:
+        return found, _bounded([str(difference) for difference in changed])
     shown = [reason for difference in changed for reason in _spelled(difference, _directives(plan))]
-    return (*_bounded(shown), *_loss(child, step.want))
+    return found, (*_bounded(shown), *_loss(child, step.want))
 
 
-def _limit(containers: Iterable[Object]) -> str | None:
-    redis: Object = next((it for it in containers if it.get("name") == REDIS), {})
-    found: str | None = redis.get("resources", {}).get("limits", {}).get("memory")
-    return found
+def _resize(instance: RedisHttpInstance, template: Object, child: Object) -> Step:
+    where = ref(instance, POD, names(instance).pod)
+    wanted = resources_of(template["spec"]["containers"])
+    want = {
+        "apiVersion": where.api_version,
+        "kind": where.kind,
+        "metadata": {"name": where.name, "namespace": where.namespace},
+        "spec": {"containers": [{"name": REDIS, "resources": wanted}]},
+    }
+    found = resources_of(child["spec"]["containers"])
+    changes = tuple(
+        Change(f'.spec.containers[name="{REDIS}"].resources.{key}.{name}', Op.SET, found[key].get(name), value)
+        for key, values in wanted.items()
+        for name, value in values.items()
+        if found[key].get(name) != value
+    )
+    reasons = tuple(f"in place: {Difference(change.path, change.old, change.new)}" for change in changes)
+    return Step(Action.APPLY, where, WAVE, want, child, changes, reasons, RESIZE)
+
+
+def _infeasible(child: Object) -> bool:
+    pending = find(child.get("status", {}).get("conditions", ()), "PodResizePending")
+    return pending is not None and pending.get("status") == "True" and pending.get("reason") == "Infeasible"
+
+
+def _limits(template: Object, child: Object) -> tuple[str, str]:
+    wanted, found = (resources_of(obj.get("spec", {}).get("containers", ())) for obj in (template, child))
+    return wanted["limits"].get("memory", ""), found["limits"].get("memory", "")
 
 
 def _step(plan: Plan, kind: Kind) -> Step | None:
@@ -198,8 +221,11 @@ def _step(plan: Plan, kind: Kind) -> Step | None:
 
 
 def _reasons(found: tuple[Difference, ...], parent: Object, child: Object) -> tuple[str, ...]:
+    if _infeasible(child):
+        return ("the node cannot give the Pod the resources it wants in place",)
+    found = tuple(difference for difference in found if not difference.path.endswith(TEMPLATE_DIGEST))
     if found:
-        return _bounded([str(difference) for difference in found if not _shrinks(difference)] or [*map(str, found)])
+        return _bounded([str(difference) for difference in found if not shrinks(difference)] or [*map(str, found)])
     old, new = child["metadata"].get("labels", {}).get(REVISION_LABEL), parent["status"]["updateRevision"]
     return (f"something was removed from the Pod template: revision {old} → {new}",)
 
@@ -226,46 +252,7 @@ def _directives(plan: Plan) -> list[str]:
         return []
     old, new = (obj.get("data", {}).get(CONFIG_FILE, "") for obj in (step.live, step.want))
     return [
-        f"redis.conf: {it.directive} {_show(it.old)} → {_show(it.new)}, which Redis reads only at start"
+        f"redis.conf: {it.directive} {show(it.old)} → {show(it.new)}, which Redis reads only at start"
         for it in redisconf.changed(old, new)
         if not it.live
     ]
-
-
-def _shrinks(difference: Difference) -> bool:
-    if not difference.path.endswith((".resources.limits.memory", ".resources.requests.memory")):
-        return False
-    old, new = difference.old, difference.new
-    return isinstance(old, str) and isinstance(new, str) and quantity.parse(new) <= quantity.parse(old)
-
-
-def _walk(path: str, want: Any, have: Any) -> Iterator[Difference]:
-    if isinstance(want, dict) and isinstance(have, dict):
-        for key, value in want.items():
-            yield from _walk(f"{path}.{key}", value, have.get(key))
-    elif isinstance(want, list) and isinstance(have, list) and all(isinstance(item, dict) for item in (*want, *have)):
-        yield from _walk_list(path, want, have)
-    elif want != have:
-        yield Difference(path, have, want)
-
-
-def _walk_list(path: str, want: list[Object], have: list[Object]) -> Iterator[Difference]:
-    for item in want:
-        key = next((name for name in ("name", "containerPort", "mountPath") if name in item), None)
-        if key is None:
-            if item not in have:
-                yield Difference(path, have, want)
-                return
-            continue
-        found = next((other for other in have if other.get(key) == item[key]), None)
-        spelled = f'"{item[key]}"' if isinstance(item[key], str) else item[key]
-        yield from _walk(f"{path}[{key}={spelled}]", item, found)
-
-
-def _show(value: Any) -> str:
-    if value is None or value is MISSING:
-        return "(none)"
-    if isinstance(value, dict | list):
-        return f"({len(value)} entries)"
-    text = str(value)
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -254,7 +254,7 @@ def _phase(instance: RedisHttpInstance, found: Sequence[Problem]) -> str:
 
 def _kept(instance: RedisHttpInstance, observation: Observation) -> str:
     parent, child = rollout.stateful_set(instance, observation.live), rollout.pod(instance, observation.live)
-    if parent is None or child is None or not rollout.is_outdated(parent, child):
+    if parent is None or child is None or not rollout.has_more_memory(parent, child):
         return ""
     return " Less memory took effect without a restart; the Pod keeps its larger limit until its next restart."
 
@@ -295,10 +295,14 @@ def _storage(instance: RedisHttpInstance, observation: Observation) -> Object | 
 
 def _last_plan(current: Mapping[str, Any], done: Sequence[Step], now: str) -> Object | None:
     """Move only with what was written, so that a status that follows from nothing new equals the one before."""
-    counts = {word: sum(step.action is action for step in done) for action, word in _DONE.items()}
+    counts = {
+        word: sum(step.action is action and step.subresource is None for step in done) for action, word in _DONE.items()
+    }
+    counts["resized"] = sum(step.subresource == rollout.RESIZE for step in done)
     if not any(counts.values()):
         before: Object | None = current.get("lastPlan")
         return before
     summary = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    reasons = [reason for step in done if step.action is Action.RESTART for reason in step.reasons]
+    moved = (step for step in done if step.action is Action.RESTART or step.subresource == rollout.RESIZE)
+    reasons = [reason for step in moved for reason in step.reasons]
     return {"time": now, "summary": bounded(f"{summary}: {'; '.join(reasons)}" if reasons else summary)}

@@ -1,5 +1,8 @@
 """The Pod template: Redis, and the exporter beside it. It keeps to the `restricted` Pod Security Standard."""
 
+import json
+from hashlib import sha256
+
 from redisop.api import InstanceSpec, RedisHttpInstance
 from redisop.kinds import GROUP, Object
 from redisop.manifests import credentials, resources, scheduling
@@ -14,7 +17,11 @@ RESTART_CONFIG = f"{GROUP}/restart-config"
 """Annotation: digest of the redis.conf directives that only a restart changes."""
 CREDENTIALS_UID = f"{GROUP}/credentials-uid"
 """Annotation: uid of the Secret that Redis' users have their passwords from."""
+TEMPLATE_DIGEST = f"{GROUP}/template-digest"
+"""Annotation: digest of the template but for the resources of the Redis container, which alone can change in a running Pod."""
 
+REDIS = "redis"
+"""Name of the container."""
 REDIS_UID = 999
 _GROUP_READABLE = 0o440
 
@@ -29,7 +36,7 @@ def template(instance: RedisHttpInstance, names: Names, settings: Settings, secr
         CREDENTIALS_UID: credentials.uid(secret, names),
         RESTART_CONFIG: restart_digest(directives(spec.redis_config)),
     }
-    return {
+    found: Object = {
         "metadata": {"annotations": annotations, "labels": names.labels},
         "spec": {
             "automountServiceAccountToken": False,
@@ -49,11 +56,22 @@ def template(instance: RedisHttpInstance, names: Names, settings: Settings, secr
             **scheduling.build(spec.scheduling),
         },
     }
+    annotations[TEMPLATE_DIGEST] = _digest(found)
+    return found
+
+
+def _digest(template: Object) -> str:
+    containers = [
+        {key: value for key, value in container.items() if (container["name"], key) != (REDIS, "resources")}
+        for container in template["spec"]["containers"]
+    ]
+    fixed = {**template, "spec": {**template["spec"], "containers": containers}}
+    return sha256(json.dumps(fixed, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _redis(spec: InstanceSpec, name: str) -> Object:
     found: Object = {
-        "name": "redis",
+        "name": REDIS,
         "image": name,
         "command": ["/bin/sh", f"{CONFIG_DIR}/start.sh"],
         "ports": [{"containerPort": PORT, "name": "redis", "protocol": "TCP"}],

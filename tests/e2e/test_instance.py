@@ -97,26 +97,65 @@ def test_memory_takes_effect_without_a_restart_where_the_container_has_room(team
     assert team.redis().get("key") == "value"
 
 
-def test_more_memory_than_the_container_has_restarts_with_a_reason_and_keeps_persistent_data(team):
-    team.apply(**PERSISTENT)
+def test_more_memory_resizes_the_pod_in_place_and_loses_nothing(team):
+    team.apply(**SMALL)
     team.wait_ready()
     before = team.pod_uid()
     team.redis().set("key", "value")
-    larger = with_config(PERSISTENT, memory="96Mi")
+    larger = with_config(SMALL, memory="96Mi")
 
     code, text = team.plan(**larger)
     assert code == 1
+    assert "the Pod is resized in place" in text
     assert "limits.memory" in text
-    assert "restart" in text.lower()
     assert "lost" not in text
 
     team.apply(**larger)
     team.wait_ready()
-    assert team.pod_uid() != before
+    assert team.pod_uid() == before
+    pod = team.get("pod", "demo-redis-0")["status"]["containerStatuses"][0]
+    assert pod["restartCount"] == 0
+    assert pod["resources"]["limits"]["memory"] == "160Mi"
     assert team.directive("maxmemory") == str(96 * MIB)
     assert team.redis().get("key") == "value"
-    eventually(lambda: "restarted" in team.status["lastPlan"]["summary"], "the restart in lastPlan")
-    assert "limits.memory" in team.status["lastPlan"]["summary"]
+    assert "resized" in team.status["lastPlan"]["summary"]
+    assert team.plan(**larger)[0] == 0
+
+
+def test_what_no_resize_can_do_restarts_with_a_reason_and_keeps_persistent_data(team):
+    team.apply(**PERSISTENT)
+    team.wait_ready()
+    before = team.pod_uid()
+    team.redis().set("key", "value")
+    limited = {**PERSISTENT, "resources": {"limits": {"cpu": "1"}}}
+
+    code, text = team.plan(**limited)
+    assert code == 1
+    assert "the Pod restarts" in text
+    assert "limits.cpu" in text
+    assert "lost" not in text
+
+    team.apply(**limited)
+    team.wait_ready()
+    assert team.pod_uid() != before
+    assert team.redis().get("key") == "value"
+    assert "restarted" in team.status["lastPlan"]["summary"]
+    assert "limits.cpu" in team.status["lastPlan"]["summary"]
+
+
+def test_more_memory_than_the_node_has_is_told_and_reverting_recovers(team):
+    team.apply(**SMALL)
+    team.wait_ready()
+    before = team.pod_uid()
+    team.redis().set("key", "value")
+    team.apply(redisConfig={"memory": "900Gi"})
+    found = team.wait_reason("ResizePending")
+    assert "allocatable" in found["message"]
+    assert team.directive("maxmemory") == str(64 * MIB)
+    team.apply(**SMALL)
+    team.wait_ready()
+    assert team.pod_uid() == before
+    assert team.redis().get("key") == "value"
 
 
 def test_the_plan_says_when_a_restart_loses_what_is_in_memory(team):

@@ -36,7 +36,10 @@ def template(image: str = "docker.io/library/redis:8.2", memory: str = "320Mi") 
     return {
         "metadata": {
             "labels": {"app.kubernetes.io/name": "redis", "redis.kubegateway.io/instance": "demo"},
-            "annotations": {"redis.kubegateway.io/restart-config": "aaaa"},
+            "annotations": {
+                "redis.kubegateway.io/restart-config": "aaaa",
+                "redis.kubegateway.io/template-digest": f"digest of a template with {image}",
+            },
         },
         "spec": {
             "containers": [
@@ -45,7 +48,7 @@ def template(image: str = "docker.io/library/redis:8.2", memory: str = "320Mi") 
                     "image": image,
                     "args": ["/etc/redis/redis.conf"],
                     "ports": [{"containerPort": 6379, "name": "redis", "protocol": "TCP"}],
-                    "resources": {"limits": {"memory": memory}, "requests": {"memory": memory}},
+                    "resources": {"limits": {"memory": memory}, "requests": {"cpu": "100m", "memory": memory}},
                     "volumeMounts": [{"mountPath": "/etc/redis", "name": "config"}],
                 }
             ],
@@ -109,6 +112,7 @@ def pod(revision: str = NEW, **of_template: Any) -> Object:
                     "image": made["spec"]["containers"][0]["image"],
                     "ready": True,
                     "started": True,
+                    "resources": made["spec"]["containers"][0]["resources"],
                     "restartCount": 0,
                     "state": {"running": {"startedAt": "2026-03-01T11:58:30Z"}},
                     "lastState": {},
@@ -119,10 +123,16 @@ def pod(revision: str = NEW, **of_template: Any) -> Object:
 
 
 def unready(
-    state: Object, *, since: str = "2026-03-01T11:58:00Z", name: str = "redis", revision: str = NEW, **status: Any
+    state: Object,
+    *,
+    since: str = "2026-03-01T11:58:00Z",
+    name: str = "redis",
+    revision: str = NEW,
+    of_template: Object | None = None,
+    **status: Any,
 ) -> Object:
     """Return a Pod of which one container is in `state` and keeps it from being ready."""
-    made = pod(revision)
+    made = pod(revision, **(of_template or {}))
     made["status"]["phase"] = "Running" if "running" in state else "Pending"
     made["status"]["conditions"][1].update(status="False", reason="ContainersNotReady", lastTransitionTime=since)
     container = {**made["status"]["containerStatuses"][0], "name": name, "ready": False, "state": state, **status}

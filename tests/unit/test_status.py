@@ -359,6 +359,20 @@ FAILURES = {
         "Forbidden",
         ["cannot patch", "RBAC"],
     ),
+    "node too small to resize": (
+        failed(
+            ApiError(
+                "pods is forbidden: node didn't have enough allocatable resources: memory, requested: 9, allocatable: 2",
+                code=403,
+                reason="Forbidden",
+                causes=[Cause("NodeCapacity", "", "")],
+            ),
+            "Pod",
+        ),
+        "Failed",
+        "ResizePending",
+        ["allocatable: 2", "delete the Pod"],
+    ),
     "namespace going": (
         failed(
             ApiError(
@@ -481,9 +495,38 @@ def test_a_restart_is_announced_with_its_reasons():
 
 
 def test_a_pod_kept_with_more_memory_than_needed_is_ready_and_says_so():
-    value = status(seen(observed.stateful_set(NEW), observed.pod(OLD), config=APPLIED))
+    value = status(seen(observed.stateful_set(NEW, memory="160Mi"), observed.pod(OLD), config=APPLIED))
     assert value["phase"] == "Running"
     assert "larger limit" in condition(value, "Ready")["message"]
+
+
+def test_a_resize_is_named_in_the_last_plan():
+    resize = Step(
+        Action.APPLY,
+        Ref("v1", "Pod", "team", "demo-redis-0"),
+        4,
+        {},
+        {},
+        reasons=("in place: memory",),
+        subresource="resize",
+    )
+    value = status(seen(*HEALTHY, config=APPLIED, done=(step(), resize)))
+    assert value["lastPlan"]["summary"] == "1 changed, 1 resized: in place: memory"
+
+
+def test_a_resize_that_waits_for_the_node_is_told():
+    child = observed.pod()
+    pending = {
+        "type": "PodResizePending",
+        "status": "True",
+        "reason": "Deferred",
+        "message": "Node didn't have enough memory",
+    }
+    child["status"]["conditions"].append(pending)
+    value = status(seen(observed.stateful_set(), child, config=APPLIED))
+    assert (value["phase"], condition(value, "Ready")["reason"]) == ("Pending", "ResizePending")
+    assert "Node didn't have enough memory" in condition(value, "Ready")["message"]
+    assert value["readyReplicas"] == 1
 
 
 def test_last_plan_moves_only_with_writes():

@@ -21,6 +21,7 @@ from redisop.apply import execute, is_terminal
 from redisop.client import Client
 from redisop.configcheck import ConfigChecks
 from redisop.decide import Decision, decide
+from redisop.disputes import Disputes
 from redisop.errors import ApiError, ConnectionFailed, NotFound
 from redisop.kinds import INSTANCE, POD, Object, Ref, kind_of
 from redisop.observation import Failure, Observation
@@ -53,6 +54,7 @@ class _Memory:
     settled: Settled = field(default_factory=dict)
     refused: dict[tuple[Ref, str | None], tuple[Failure, float]] = field(default_factory=dict)
     strays: dict[Ref, Object] = field(default_factory=dict)
+    disputes: Disputes = field(default_factory=Disputes)
     done: list[Step] = field(default_factory=list)
     status_at: float = float("-inf")
 
@@ -141,22 +143,27 @@ class Controller:
             if instance is None:
                 return None
             decision = decide(instance, self._live(key, memory), memory.settled, self._settings)
+            plan, disputed = memory.disputes.hold(decision.plan)
             outcome = await execute(
                 self._client,
-                decision.plan,
+                plan,
                 self._store,
                 memory.settled,
                 self._limiter,
                 lambda step: _known(memory, step),
             )
             done += outcome.done
+            memory.disputes.carried_out(outcome.done)
             memory.strays.update(outcome.met)
             if outcome.failures or not outcome.again:
                 break
         memory.done += done
         self._remember(memory, outcome.failures)
         self._come_back(key, decision.plan, outcome.failures, again=outcome.again)
-        return _Pass(decision, self._live(key, memory), outcome.failures, done, outcome.again)
+        due = memory.disputes.due()
+        if due is not None:
+            self._queue.add_after(key, due)
+        return _Pass(decision, self._live(key, memory), (*outcome.failures, *disputed), done, outcome.again)
 
     def _come_back(self, key: Ref, plan: Plan, failures: Sequence[Failure], *, again: bool) -> None:
         passing = [failure.error for failure in failures if not is_terminal(failure.error)]

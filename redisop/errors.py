@@ -2,6 +2,7 @@
 
 RedisopError
 ├── InputError        what the user gave is wrong: a file, a field, a flag
+├── Disputed          somebody else keeps setting a field of ours
 ├── ConnectionFailed  the API server or Redis could not be reached
 │   └── NotLeading    this process may not write now
 └── ApiError          the API server answered with an error status
@@ -24,6 +25,10 @@ class InputError(RedisopError):
     def __init__(self, message: str, *, where: str = "") -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
+
+
+class Disputed(RedisopError):
+    """Somebody else sets a field again whenever we do; its text names both. Nothing was sent."""
 
 
 class ConnectionFailed(RedisopError):

@@ -14,7 +14,7 @@ from typing import Any
 
 from redisop import quantity
 from redisop.conditions import Reason, find
-from redisop.errors import ApiError, Conflict, ConnectionFailed
+from redisop.errors import ApiError, Conflict, ConnectionFailed, Disputed
 from redisop.kinds import SECRET, STATEFUL_SET, Object
 from redisop.observation import Failure
 from redisop.plan import Op, Step
@@ -96,6 +96,8 @@ def of_failure(failure: Failure) -> Problem:
     where = f"cannot {step.action} {step.ref}"
     if isinstance(error, ConnectionFailed):
         return Problem(Severity.STUCK, Reason.CONNECTION_FAILED, f"{where}: {error}; it is tried again.")
+    if isinstance(error, Disputed):
+        return Problem(Severity.STUCK, Reason.FIELD_CONFLICT, f"{step.ref}: {error}")
     if not isinstance(error, ApiError):
         return Problem(Severity.BROKEN, Reason.APPLY_FAILED, f"{where}: {error}")
     return _of_answer(step, error, where)

@@ -81,7 +81,16 @@ class Story:
         return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
 
     def start_operator(self) -> None:
-        command = [sys.executable, "-m", "redisop", "run", "--namespace", self.namespace]
+        command = [
+            sys.executable,
+            "-m",
+            "redisop",
+            "run",
+            "--namespace",
+            self.namespace,
+            "--lease-namespace",
+            self.namespace,
+        ]
         self.terminal.command(f"redisop run --namespace {self.namespace} &")
         with Path(self._log.name).open("ab") as log:
             self._operator = subprocess.Popen(command, env={**os.environ, **self.env}, stdout=log, stderr=log)

@@ -113,15 +113,19 @@ class Client:
 
     def fenced(self, fence: Callable[[], None]) -> Self:
         """Return a client on the same connections that calls `fence` before each write, which may raise."""
-        return type(self)(self._http, namespace=self.namespace, fence=fence, timeout=self._timeout)
+        return self._with(fence, self._timeout)
 
     def within(self, seconds: float) -> Self:
         """Return a client on the same connections that gives each step of a request (connect, send, receive) so much time.
 
         Cancelling a request instead leaves a connection that is still being secured to the garbage collector.
         """
-        timeout = httpx2.Timeout(seconds)
-        return type(self)(self._http, namespace=self.namespace, fence=self._fence, timeout=timeout)
+        return self._with(self._fence, httpx2.Timeout(seconds))
+
+    def _with(self, fence: Callable[[], None], timeout: httpx2.Timeout) -> Self:
+        other = type(self)(self._http, namespace=self.namespace, fence=fence, timeout=timeout)
+        other.answered = self.answered
+        return other
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
         """Return one object; NotFound where there is none."""

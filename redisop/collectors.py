@@ -13,7 +13,7 @@ from redisop.kinds import INSTANCE, Kind, Ref
 from redisop.metrics import CONTROLLER
 from redisop.reflector import Reflector
 from redisop.store import Store
-from redisop.workqueue import WorkQueue
+from redisop.workqueue import QueueObserver, WorkQueue
 
 PHASES = ("Pending", "Running", "Failed", "Paused", "Hibernated", "Terminating")
 
@@ -21,7 +21,7 @@ PHASES = ("Pending", "Running", "Failed", "Paused", "Hibernated", "Terminating")
 _BUCKETS = (1e-06, 1e-05, 1e-04, 1e-03, 1e-02, 1e-01, 1, 10, 100, 1000)
 
 
-class QueueMetrics(Collector):
+class QueueMetrics(QueueObserver, Collector):
     """Observes a work queue: client-go's `workqueue_` metrics and how long each key has been worked on."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """Compares running Redis servers with what is wanted, beside the workers, so that one that is unreachable delays nobody else."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -31,11 +31,19 @@ class _Check:
 class ConfigChecks:
     """One check for each new Target, and again when its Pod becomes ready; later once more where Redis was not as wanted.
 
-    `finished` is called with the key when there is news, `later` with the key and the seconds after which to ask for it again.
+    `finished` is called with the key when there is news, `later` with the key and the seconds after which to ask for it again,
+    `changed` with the key and the directives that Redis was given other values of.
     """
 
-    def __init__(self, group: TaskGroup, finished: Callable[[Ref], None], later: Callable[[Ref, float], None]) -> None:
+    def __init__(
+        self,
+        group: TaskGroup,
+        finished: Callable[[Ref], None],
+        later: Callable[[Ref, float], None],
+        changed: Callable[[Ref, Sequence[str]], None] = lambda _key, _directives: None,
+    ) -> None:
         self._group = group
+        self._changed = changed
         self._finished = finished
         self._later = later
         self._limiter = anyio.CapacityLimiter(AT_ONCE)
@@ -70,6 +78,8 @@ class ConfigChecks:
     async def _run(self, key: Ref, check: _Check) -> None:
         async with self._limiter:
             state = await liveconfig.reconcile_config(check.target)
+        if state.set:
+            self._changed(key, state.set)
         news = state != check.state
         check.state, check.running = state, False
         if self._checks.get(key) is not check:

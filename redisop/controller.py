@@ -6,17 +6,14 @@ Nothing here reads from the API server while nothing differs, and nothing writes
 import logging
 import random
 import time
-import traceback
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain
 
 import anyio
 import pydantic
 
-from redisop import rollout
+from redisop import logs, rollout
 from redisop.apply import execute, is_terminal
 from redisop.client import Client
 from redisop.configcheck import ConfigChecks
@@ -25,6 +22,7 @@ from redisop.disputes import Disputes
 from redisop.errors import ApiError, ConnectionFailed, NotFound
 from redisop.kinds import INSTANCE, POD, Object, Ref, kind_of
 from redisop.observation import Failure, Observation
+from redisop.observer import Observer, Report
 from redisop.plan import Action, Plan, Settled, Step, forget, plan_object
 from redisop.settings import Settings
 from redisop.status import instance_status
@@ -82,6 +80,7 @@ class Controller:
         checks: ConfigChecks,
         *,
         writes_in_flight: int = 8,
+        observer: Observer | None = None,
     ) -> None:
         self._client = client
         self._store = store
@@ -89,7 +88,13 @@ class Controller:
         self._settings = settings
         self._checks = checks
         self._limiter = anyio.CapacityLimiter(writes_in_flight)
+        self._observer = observer or Observer()
         self._memory: dict[Ref, _Memory] = {}
+
+    @property
+    def settled(self) -> int:
+        """How many objects are remembered as last applied."""
+        return sum(len(memory.settled) for memory in self._memory.values())
 
     def changed(self, old: Object | None, new: Object | None) -> None:
         """Queue the instances that a change of the cache concerns."""
@@ -104,10 +109,14 @@ class Controller:
         """Reconcile one key after the other, for ever."""
         while True:
             key = await self._queue.get()
+            started = time.monotonic()
             try:
-                await self.reconcile(key)
+                with logs.within(key=_name(key)):
+                    await self.reconcile(key)
             except Exception as error:  # noqa: BLE001 - one instance that cannot be handled must not stop the others
-                logger.error("%s: %s", _name(key), _without_values(error))  # noqa: TRY400 - its text may hold anything
+                # Only where it came from: its text may hold anything.
+                logger.error("pass crashed", extra=logs.fields(key=_name(key), exception=logs.describe(error)))  # noqa: TRY400
+                self._observer.crashed(key, time.monotonic() - started)
                 self._queue.retry(key)
             finally:
                 self._queue.done(key)
@@ -133,7 +142,10 @@ class Controller:
         if found is None:
             return
         await self._write_status(key, memory, found)
-        self._log(key, found, time.monotonic() - started)
+        generation, seconds = found.decision.instance.metadata.generation, time.monotonic() - started
+        self._observer.reconciled(
+            Report(key, generation, found.decision.plan, found.done, found.failures, seconds, found.unfinished)
+        )
 
     async def _decide_and_execute(self, key: Ref, memory: _Memory) -> _Pass | None:
         await self._look_at_strays(memory)
@@ -158,6 +170,8 @@ class Controller:
             if outcome.failures or not outcome.again:
                 break
         memory.done += done
+        if done and instance is not None:
+            self._observer.carried_out(instance, done)
         self._remember(memory, outcome.failures)
         self._come_back(key, decision.plan, outcome.failures, again=outcome.again)
         due = memory.disputes.due()
@@ -223,6 +237,7 @@ class Controller:
         if outcome.done:
             memory.done.clear()
             memory.status_at = time.monotonic()
+            self._observer.status_written(obj, status)
             return
         self._come_back(key, Plan(key, ()), outcome.failures, again=outcome.again)
         for failure in outcome.failures:
@@ -258,16 +273,6 @@ class Controller:
             name = (failure.step.ref, failure.step.subresource)
             if is_terminal(failure.error) and (name not in memory.refused or memory.refused[name][0] is not failure):
                 memory.refused[name] = (failure, until)
-
-    def _log(self, key: Ref, found: _Pass, seconds: float) -> None:
-        conflicts = [step for step in found.decision.plan.steps if step.action is Action.CONFLICT]
-        counts = Counter(step.action for step in (*found.done, *conflicts))
-        words = " ".join(f"{action}={count}" for action, count in sorted(counts.items())) or "unchanged"
-        level = logging.INFO if found.done or found.failures else logging.DEBUG
-        generation = found.decision.instance.metadata.generation
-        logger.log(level, "%s: generation=%s %s ms=%d", _name(key), generation, words, seconds * 1000)
-        for failure in found.failures:
-            logger.warning("%s: %s %s: %s", _name(key), failure.step.action, failure.step.ref, failure.error)
 
 
 def _priority(old: Object | None, new: Object | None) -> int:
@@ -309,13 +314,3 @@ def _only_waiting(old: Object, new: Object) -> bool:
 
 def _name(key: Ref) -> str:
     return f"{key.namespace}/{key.name}"
-
-
-def _without_values(error: BaseException) -> str:
-    """Return where an unforeseen exception came from, without its text, which may quote a Secret."""
-    leaves = [error]
-    while any(isinstance(leaf, BaseExceptionGroup) for leaf in leaves):
-        leaves = list(
-            chain.from_iterable(leaf.exceptions if isinstance(leaf, BaseExceptionGroup) else [leaf] for leaf in leaves)
-        )
-    return "; ".join(f"{type(leaf).__name__} at\n{''.join(traceback.format_tb(leaf.__traceback__))}" for leaf in leaves)

@@ -13,13 +13,15 @@ from enum import StrEnum
 from typing import Any
 
 from redisop.conditions import Reason, Type, find
-from redisop.kinds import Object, Ref
+from redisop.kinds import GROUP, Object, Ref
 from redisop.plan import MISSING, Action, Change, Op, Step
 from redisop.render.mask import mask_change
+from redisop.rollout import RESIZE
 
 NOTE_LIMIT = 1024
 """Most bytes of a note, by the API server's validation of events.k8s.io/v1."""
 _VALUE_LIMIT = 80
+_OURS = f".annotations.{GROUP}/"
 _LINES = 6
 
 
@@ -32,6 +34,7 @@ class EventReason(StrEnum):
     REPLACED = "Replaced"
     DELETED = "Deleted"
     RESTARTED = "Restarted"
+    RESIZED = "Resized"
     CONFIG_SET = "ConfigSet"
     READY = "Ready"
     NOT_READY = "NotReady"
@@ -87,7 +90,7 @@ def drift(step: Step) -> tuple[Change, ...]:
 
 
 def _of_steps(generation: int, done: Sequence[Step], before: Mapping[str, Any]) -> Iterator[EventSpec]:
-    steps = [step for step in done if step.subresource is None]
+    steps = [step for step in done if step.subresource in {None, RESIZE}]
     replaced = {step.ref for step in steps if step.action is Action.REPLACE}
     created = [step for step in steps if step.action is Action.CREATE and step.ref not in replaced]
     if created and _was_as_wanted(generation, before):
@@ -105,7 +108,10 @@ def _of_steps(generation: int, done: Sequence[Step], before: Mapping[str, Any]) 
 
 def _of_step(step: Step) -> Iterator[EventSpec]:
     why = "; ".join(step.reasons)
-    if step.action is Action.APPLY:
+    if step.subresource == RESIZE:
+        note = f"{step.ref}, without a restart: {'; '.join(_told(step, change) for change in step.changes)}"
+        yield EventSpec(EventReason.RESIZED, _cut(note), "Resize", related=step.ref)
+    elif step.action is Action.APPLY:
         yield from _of_apply(step)
     elif step.action is Action.REPLACE:
         note = f"{step.ref} was made anew, its Pod and data kept: {why}"
@@ -120,6 +126,8 @@ def _of_apply(step: Step) -> Iterator[EventSpec]:
         note = f"{step.ref}: {'; '.join(_told(step, change, by=True) for change in corrected)}"
         yield EventSpec(EventReason.DRIFT_CORRECTED, _cut(note), "Change", related=step.ref)
     rest = [change for change in step.changes if change not in corrected]
+    # Digests follow from what is told besides.
+    rest = [change for change in rest if _OURS not in change.path] or rest
     if rest or not corrected:
         what = [_told(step, change) for change in rest] or [*step.reasons] or ["applied again"]
         yield EventSpec(EventReason.CHANGED, _cut(f"{step.ref}: {'; '.join(what)}"), "Change", related=step.ref)
@@ -152,7 +160,8 @@ def _of_status(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[
         yield EventSpec(EventReason.RECOVERED, _cut(f"{was_bad.get('reason')} is over.{then}"))
     if ready.get("status") == "True" != was_ready.get("status") and not recovered:
         yield EventSpec(EventReason.READY, message)
-    elif was_ready.get("status") == "True" != ready.get("status"):
+    elif was_ready.get("status") == "True" != ready.get("status") and ready.get("reason") != Reason.APPLYING:
+        # A StatefulSet whose controller has not seen our change yet is not known to be ready, but nothing has fallen.
         yield EventSpec(EventReason.NOT_READY, message)
 
 

@@ -64,7 +64,7 @@ class Health:
         return Response(status, "\n".join([*lines, ""]).encode())
 
 
-def workers(longest: Callable[[], float]) -> Check:
+def progress(longest: Callable[[], float]) -> Check:
     """Return a check that no worker has been at one key for too long; `longest` tells the seconds of the longest."""
 
     def check() -> str:
@@ -74,7 +74,7 @@ def workers(longest: Callable[[], float]) -> Check:
     return check
 
 
-def caches(reflectors: Iterable[Reflector]) -> Check:
+def synced(reflectors: Iterable[Reflector]) -> Check:
     """Return a check that each reflector has read its first complete list."""
 
     def check() -> str:

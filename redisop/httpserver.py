@@ -70,22 +70,27 @@ class HttpServer:
         self._asked = port
         self._files = tls
         self._context = _tls(tls) if tls is not None else None
+        self._listener: anyio.abc.Listener[SocketStream] | None = None
         self._open: OrderedDict[int, anyio.CancelScope] = OrderedDict()
         self.port: int | None = None
-        """The port served on, once it is."""
-        self.started = anyio.Event()
+        """The port listened on, once it is."""
 
-    async def run(self) -> Never:
-        """Serve for ever. InputError where the address cannot be had."""
+    async def listen(self) -> None:
+        """Take the address; InputError where it cannot be had."""
         try:
             listener = await anyio.create_tcp_listener(local_host=self._host or None, local_port=self._asked)
         except OSError as error:
             raise InputError(
                 f"cannot listen there: {error.strerror or error}", where=f"{self._host}:{self._asked}"
             ) from None
-        async with listener, anyio.create_task_group() as group:
-            self.port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - not Django's
-            self.started.set()
+        self.port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 - not Django's
+        self._listener = listener
+
+    async def run(self) -> Never:
+        """Serve for ever; `listen` comes first."""
+        if self._listener is None:
+            raise RuntimeError("`listen` comes first")
+        async with self._listener as listener, anyio.create_task_group() as group:
             if self._context is not None:
                 group.start_soon(self._renew, self._context)
             await listener.serve(self._accept)

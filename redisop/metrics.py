@@ -4,6 +4,8 @@ Every label has a bounded set of values: kinds, actions and reasons are enums; o
 the first few are told apart. No metric names an object.
 """
 
+from typing import Protocol
+
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.registry import Collector
@@ -20,6 +22,16 @@ _RECONCILE_BUCKETS = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     *(1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60),
 )
+
+
+class Leading(Protocol):
+    """A Lease that this process competes for."""
+
+    name: str
+
+    @property
+    def leading(self) -> bool:
+        """Whether it holds it now."""
 
 
 class Metrics:
@@ -66,6 +78,12 @@ class Metrics:
         self._conflicts = counter(
             "redisop_conflicts_total", "Times an instance came to stand in conflict with something.", "reason"
         )
+        self._lag = Histogram(
+            "redisop_event_loop_lag_seconds",
+            "By how much the event loop was late for its beat of once a second.",
+            buckets=(0.001, 0.01, 0.1, 0.5, 1, 5, 15),
+            registry=registry,
+        )
         self._events = counter("redisop_events_total", "Kubernetes Events by their fate.", "outcome")
         self._managers: set[str] = set()
         for result in ("success", "error", "requeue", "requeue_after"):
@@ -108,13 +126,17 @@ class Metrics:
         """Count one Event: written, dropped, limited or failed."""
         self._events.labels(outcome).inc()
 
+    def lagged(self, seconds: float) -> None:
+        """Take note of how late the event loop was."""
+        self._lag.observe(seconds)
+
     def answered(self, method: str, code: str, host: str) -> None:
         """Count one answer of the API server."""
         self._requests.labels(code, method, host).inc()
 
-    def leads(self, name: str, *, leading: bool) -> None:
-        """Set whether this process holds the Lease `name`."""
-        self._leader.labels(name).set(leading)
+    def follow(self, lease: Leading) -> None:
+        """Show, whenever scraped, whether this process holds the Lease."""
+        self._leader.labels(lease.name).set_function(lambda: float(lease.leading))
 
     def add(self, collector: Collector) -> None:
         """Add what is read when scraped."""

@@ -6,27 +6,35 @@ An outage of the API server ends nothing here: every part waits for it in its ow
 
 import logging
 import signal
+import socket
 from collections.abc import Sequence
 
 import anyio
 from anyio.abc import TaskGroup
 
 from redisop.client import Client
+from redisop.collectors import CacheMetrics, QueueMetrics, WatchMetrics
 from redisop.configcheck import ConfigChecks
 from redisop.controller import Controller
+from redisop.endpoints import Endpoints, Serving
 from redisop.errors import ApiError, ConnectionFailed, NotFound
-from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED, Object, ref_of
+from redisop.health import progress, synced
+from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED, Object, Ref, ref_of
 from redisop.lease import Lease
+from redisop.metrics import Metrics
 from redisop.reflector import Reflector, State
 from redisop.settings import Settings
 from redisop.store import Store
+from redisop.telemetry import Telemetry
 from redisop.workqueue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
 WORKERS = 8
 GRACE = 3.0
-"""Seconds that a pass gets to finish after SIGTERM; releasing the Lease comes after that."""
+"""Seconds that passes get to finish after SIGTERM, and Events to be written; releasing the Lease comes after that."""
+LAST_EVENTS = 0.5
+"""Seconds of these for Events."""
 PROBE = 1.0
 """Seconds between two looks at an API server that does not answer."""
 FIRST_LOOK = (1.0, 10.0)
@@ -39,13 +47,18 @@ async def run(
     namespaces: Sequence[str] = (),
     workers: int = WORKERS,
     lease: Lease | None = None,
+    endpoints: Endpoints | None = None,
 ) -> None:
     """Run the operator until SIGTERM or SIGINT; watches all `namespaces` where none is given.
 
-    Without a `lease` it must be the only one.
+    Without a `lease` it must be the only one. InputError where an address of the `endpoints` cannot be had.
     """
     operator = Operator(client, settings, namespaces, workers, lease)
+    serving = operator.serving(endpoints or Endpoints())
+    await serving.open()
     async with anyio.create_task_group() as group:
+        group.start_soon(serving.run)
+        group.start_soon(operator.telemetry.run)
         group.start_soon(operator.run)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
@@ -62,6 +75,8 @@ class Operator:
     def __init__(
         self, client: Client, settings: Settings, namespaces: Sequence[str], workers: int, lease: Lease | None
     ) -> None:
+        self.metrics = Metrics()
+        client.answered = self.metrics.answered
         self.client = client
         self.writer = client if lease is None else client.fenced(lease.check)
         self.lease = lease
@@ -70,7 +85,15 @@ class Operator:
         self.workers = workers
         self.store = Store()
         self.queue = WorkQueue()
+        self.telemetry = Telemetry(self.metrics, self.writer, socket.gethostname(), lambda: len(self.queue) > 0)
+        self.queue.observer = self._queued = QueueMetrics(self.metrics.registry, self.queue, workers)
         self.reflectors: list[Reflector] = []
+
+    def serving(self, endpoints: Endpoints) -> Serving:
+        """Return what serves the probes and metrics of this operator."""
+        live = {"event-loop": self.telemetry.heartbeat.problem, "workers": progress(self._queued.longest)}
+        ready = {"caches": self._unready}
+        return Serving(endpoints, self.client, self.metrics, live, ready)
 
     async def run(self) -> None:
         """Watch and reconcile until cancelled."""
@@ -80,6 +103,7 @@ class Operator:
         async with anyio.create_task_group() as group:
             self.controller = self._control(group)
             self.reflectors = self._reflect()
+            self._measure()
             for reflector in self.reflectors:
                 group.start_soon(reflector.run)
             group.start_soon(self._notice_recovery)
@@ -102,8 +126,8 @@ class Operator:
                 group.start_soon(self.controller.work)
 
     def _control(self, group: TaskGroup) -> Controller:
-        checks = ConfigChecks(group, lambda key: self.queue.add(key, 1), self.queue.add_after)
-        return Controller(self.writer, self.store, self.queue, self.settings, checks)
+        checks = ConfigChecks(group, lambda key: self.queue.add(key, 1), self.queue.add_after, self._config_set)
+        return Controller(self.writer, self.store, self.queue, self.settings, checks, observer=self.telemetry)
 
     def _changed(self, old: Object | None, new: Object | None) -> None:
         self.controller.changed(old, new)
@@ -113,6 +137,25 @@ class Operator:
         self.queue.close()
         with anyio.move_on_after(GRACE):
             await self.queue.idle()
+            await self.telemetry.recorder.drain(LAST_EVENTS)
+
+    def _measure(self) -> None:
+        self.metrics.add(self._queued)
+        self.metrics.add(WatchMetrics(self.reflectors))
+        kinds = (INSTANCE, *OWNED, *OBSERVED)
+        self.metrics.add(CacheMetrics(self.store, kinds, lambda: self.controller.settled))
+        if self.lease is not None:
+            self.metrics.follow(self.lease)
+
+    def _unready(self) -> str:
+        if self.queue.closed:
+            return "stopping"
+        return synced(self.reflectors)() if self.reflectors else "the CRD has not been found yet"
+
+    def _config_set(self, key: Ref, directives: Sequence[str]) -> None:
+        instance = self.store.get(key)
+        if instance is not None:
+            self.telemetry.config_set(instance, directives)
 
     def _reflect(self) -> list[Reflector]:
         return [

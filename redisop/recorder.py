@@ -6,7 +6,6 @@ instance is cut off by its own budget; when more is waiting than can be written,
 
 import logging
 import math
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any, Never, TypeAlias
 import anyio
 
 from redisop.client import Client
-from redisop.errors import ApiError, Conflict, ConnectionFailed, NotFound
+from redisop.errors import ApiError, Conflict, ConnectionFailed, NotFound, RedisopError
 from redisop.events import EventSpec, body
 from redisop.kinds import Object
 
@@ -27,7 +26,9 @@ WINDOW = 360.0
 """Seconds within which the same happening again is one series; client-go's number."""
 BURST, REFILL = 25, 30.0
 """Writes about one object at once, and seconds after which it may have another one."""
-WAITING = 1000
+BUSY_PAUSE = 0.05
+"""Seconds between two writes while there are instances to work on: they go first."""
+WAITING = 10_000
 KNOWN = 4096
 """Series and budgets remembered; the longest unused go first."""
 ATTEMPTS = 4
@@ -52,7 +53,8 @@ class _Series:
 class Recorder:
     """Records Events and writes them in `run`; without a running `run` they only pile up to the bound.
 
-    `counted` is told the fate of each: written, dropped (too many waiting), limited (over the object's budget) or failed.
+    `counted` is told the fate of each: written, dropped (too many waiting), limited (over the object's budget) or failed. While
+    `busy`, writes are few.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Recorder:
         reporter: str,
         *,
         counted: Counted = lambda _: None,
+        busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
         self._reporter = reporter[:128]
         self._counted = counted
+        self._busy = busy
         self._clock = clock
         self._now = now
         self._series: OrderedDict[tuple[str, EventSpec], _Series] = OrderedDict()
@@ -74,6 +78,7 @@ class Recorder:
         self._waiting: OrderedDict[tuple[str, EventSpec], _Series] = OrderedDict()
         self._wakeup = anyio.Event()
         self._refused = False
+        self._last = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -106,6 +111,8 @@ class Recorder:
         while True:
             while self._waiting:
                 await self._write(self._waiting.popitem(last=False)[1])
+                if self._busy():
+                    await anyio.sleep(BUSY_PAUSE)
             self._wakeup = anyio.Event()
             await self._wakeup.wait()
 
@@ -127,8 +134,8 @@ class Recorder:
                 series.first, series.count, series.written = series.last, 1, 0
             except ConnectionFailed:
                 await anyio.sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-            except ApiError as error:
-                if error.terminal:
+            except RedisopError as error:
+                if not isinstance(error, ApiError) or error.terminal:
                     self._explain(error)
                     break
                 await anyio.sleep(max(PAUSES[min(attempt, len(PAUSES) - 1)], error.retry_after or 0.0))
@@ -141,7 +148,7 @@ class Recorder:
         if series.written == series.count:
             return
         count = series.count
-        name = series.name or f"{series.regarding['metadata']['name']}.{secrets.token_hex(8)}"
+        name = series.name or f"{series.regarding['metadata']['name']}.{self._next():016x}"
         event = body(
             series.spec,
             series.regarding,
@@ -156,6 +163,11 @@ class Recorder:
         answer = await self._client.apply(event)
         series.name, series.uid, series.written = name, answer["metadata"]["uid"], count
 
+    def _next(self) -> int:
+        """Return a number that grows with time: `kubectl describe` shows Events of this API in the order of their names."""
+        self._last = max(self._last + 1, int(self._now().timestamp() * 1e9))
+        return self._last
+
     def _spend(self, uid: str, now: float) -> bool:
         left, at = self._budgets.get(uid, (float(BURST), now))
         left = min(float(BURST), left + (now - at) / REFILL)
@@ -164,7 +176,7 @@ class Recorder:
         _bound(self._budgets, uid)
         return allowed
 
-    def _explain(self, error: ApiError) -> None:
+    def _explain(self, error: RedisopError) -> None:
         if not self._refused and "because it is being terminated" not in str(error):
             self._refused = True
             logger.warning("Events cannot be written, and are left out: %s", error)

@@ -18,6 +18,25 @@ BASE_DELAY = 0.005
 MAX_DELAY = 60.0
 
 
+class QueueObserver:
+    """Hears what becomes of keys; this one listens to nothing."""
+
+    def added(self, key: Ref) -> None:
+        """Hear that `key` was queued."""
+
+    def taken(self, key: Ref) -> None:
+        """Hear that a worker took `key`."""
+
+    def finished(self, key: Ref) -> None:
+        """Hear that the worker is done with `key`."""
+
+    def retried(self) -> None:
+        """Hear that a key is to be tried again."""
+
+    def dropped(self, key: Ref) -> None:
+        """Hear that `key` is no longer queued."""
+
+
 class WorkQueue:
     """A queue of keys for any number of workers in one event loop."""
 
@@ -38,9 +57,15 @@ class WorkQueue:
         self._wakeup = anyio.Event()
         self._released = anyio.Event()
         self._closed = False
+        self.observer = QueueObserver()
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more keys are handed out."""
+        return self._closed
 
     def close(self) -> None:
         """Hand out no more keys."""
@@ -65,6 +90,8 @@ class WorkQueue:
             return
         entry = (-priority, next(self._order))
         self._waiting[key] = entry
+        if queued is None:
+            self.observer.added(key)
         heapq.heappush(self._ready, (*entry, key))
         self._wake()
 
@@ -74,6 +101,7 @@ class WorkQueue:
 
     def retry(self, key: Ref, at_least: float = 0.0) -> float:
         """Queue `key` again after its back-off and return the delay; within `at_least` seconds nothing brings it back sooner."""
+        self.observer.retried()
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         # The exponent is bounded, since 2 to the power of a day of failures overflows a float.
@@ -93,6 +121,7 @@ class WorkQueue:
     def drop(self, key: Ref) -> None:
         """Remove every trace of `key` but a worker's hold on it."""
         self.forget(key)
+        self.observer.dropped(key)
         for table in (self._waiting, self._again, self._due):
             table.pop(key, None)
 
@@ -128,12 +157,14 @@ class WorkQueue:
             if self._waiting.get(key) == tuple(entry):
                 del self._waiting[key]
                 self._active.add(key)
+                self.observer.taken(key)
                 return key
         return None
 
     def done(self, key: Ref) -> None:
         """Release `key`; what was added meanwhile is queued now."""
         self._active.discard(key)
+        self.observer.finished(key)
         self._released.set()
         self._released = anyio.Event()
         with suppress(KeyError):

@@ -1,14 +1,22 @@
 """`redisop run`: the operator itself."""
 
 import gc
-import logging
 import os
+import sys
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import click
 
+from redisop import logs
 from redisop.settings import Settings
+
+HEALTH_PORT, METRICS_PORT = 8081, 8080
+
+
+def _in_a_pod(port: int) -> int:
+    return port if os.environ.get("KUBERNETES_SERVICE_HOST") else 0
 
 
 @click.command()
@@ -47,18 +55,57 @@ from redisop.settings import Settings
     show_default=True,
     help="Seconds after which a leader that is gone is replaced.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log every pass, also those that change nothing.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["json", "console"]),
+    help="One JSON object per line, or text for people. Default: text on a terminal, else JSON.",
+)
+@click.option(
+    "--log-level",
+    "log_levels",
+    multiple=True,
+    metavar="[MODULE=]LEVEL",
+    help="debug, info (the default), warning or error; for one module with its name, like redisop.reflector=debug. "
+    "May be repeated. At debug every pass is logged, also those that change nothing.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Short for --log-level debug.")
+@click.option(
+    "--health-port",
+    type=click.IntRange(0, 65535),
+    default=_in_a_pod(HEALTH_PORT),
+    help="Port of /healthz and /readyz; 0 for none. Default: 8081 in a Pod, else none.",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    default=_in_a_pod(METRICS_PORT),
+    help="Port of /metrics, for tokens that may `get` it; 0 for none. Default: 8080 in a Pod, else none.",
+)
+@click.option("--bind", default="", metavar="ADDRESS", help="Address of both ports. Default: all.")
+@click.option(
+    "--metrics-tls",
+    nargs=2,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="CERT KEY",
+    help="Serve the metrics over TLS with this certificate and key (PEM); read again when they change.",
+)
 def run(
+    *,
     kubeconfig: Path | None,
     context: str | None,
     namespaces: tuple[str, ...],
     workers: int,
-    *,
     elect: bool,
     lease_name: str,
     lease_namespace: str | None,
     lease_duration: float,
+    log_format: Literal["json", "console"] | None,
+    log_levels: tuple[str, ...],
     verbose: bool,
+    health_port: int,
+    metrics_port: int,
+    bind: str,
+    metrics_tls: tuple[Path, Path] | None,
 ) -> None:
     """Watch RedisHttpInstances and bring the cluster to what they say.
 
@@ -68,13 +115,11 @@ def run(
     from redisop import operator
     from redisop.client import Client
     from redisop.election import Timing
+    from redisop.endpoints import Endpoints
     from redisop.lease import Lease
 
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    for chatty in ("httpx2", "httpcore2", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    style = log_format or ("console" if sys.stderr.isatty() else "json")
+    logs.configure(style, (*(["debug"] if verbose else []), *log_levels))
     chosen = namespaces or tuple(name.strip() for name in os.environ.get("WATCH_NAMESPACE", "").split(","))
     settings = Settings.from_env(os.environ)
     client = Client.connect(kubeconfig, context)
@@ -82,11 +127,12 @@ def run(
     if elect:
         own = settings.operator_namespace if "operator_namespace" in settings.model_fields_set else client.namespace
         lease = Lease(client, lease_namespace or own, lease_name, timing=Timing.of(lease_duration))
+    endpoints = Endpoints(health_port, metrics_port, bind, metrics_tls)
     # Everything loaded so far stays: the collector need not walk it again and again.
     gc.freeze()
 
     async def main() -> None:
         async with client:
-            await operator.run(client, settings, tuple(name for name in chosen if name), workers, lease)
+            await operator.run(client, settings, tuple(name for name in chosen if name), workers, lease, endpoints)
 
     anyio.run(main)

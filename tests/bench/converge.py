@@ -142,7 +142,7 @@ async def _operated(raw: float) -> None:
                 times = await _until(admin, INSTANCE, _instance_runs)
                 cpu, memory = _usage(operator.pid)
                 await anyio.sleep(10)
-                writes = sum(_requests(cluster, 0)[verb] for verb in WRITES)
+                writes = sum(_state(cluster)[verb] for verb in WRITES)
                 rows = [
                     Row("all instances Running", times[-1], "s", raw, "the plain writes of one process", "≤ 1.5"),
                     Row("median instance Running", times[len(times) // 2], "s", times[-1], "the last one"),
@@ -181,6 +181,12 @@ def _example() -> Object:
 
 def _events(cluster: ControlPlane) -> list[dict[str, Any]]:
     return list(cluster.audit_events(user=USER))
+
+
+def _state(cluster: ControlPlane) -> Counter[str]:
+    """Count requests by verb, Events apart: those are no state, and are written when there is time."""
+    found = (event for event in _events(cluster) if event.get("objectRef", {}).get("resource") != "events")
+    return Counter(event["verb"] for event in found)
 
 
 def _total(cluster: ControlPlane) -> int:

@@ -62,10 +62,12 @@ class Process:
 def operator(kubeconfig, log, *arguments, ready=True, elect=False, **environ):
     """Run `redisop run`; wait until its caches are filled, and end it by SIGTERM.
 
-    Without `elect` it needs no Lease, so that a test which kills an operator need not wait for that to expire.
+    Without `elect` it needs no Lease, so that a test which kills an operator need not wait for that to expire. It serves ports
+    only where a test asks for one, since many operators run on one machine.
     """
     election = "--leader-election" if elect else "--no-leader-election"
-    process = Process(["-m", "redisop", "run", "--kubeconfig", str(kubeconfig), election, *arguments], log, **environ)
+    fixed = [election, "--health-port", "0", "--metrics-port", "0"]
+    process = Process(["-m", "redisop", "run", "--kubeconfig", str(kubeconfig), *fixed, *arguments], log, **environ)
     try:
         if ready:
             process.wait_for("caches are filled")

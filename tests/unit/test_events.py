@@ -133,6 +133,22 @@ def test_restarts_replacements_and_deletions_say_why():
     ]
 
 
+def test_a_resize_and_what_follows_from_it_are_told_once():
+    path = '.spec.containers[name="redis"].resources.limits.memory'
+    digest = Change(".spec.template.metadata.annotations.redis.kubegateway.io/template", Op.SET, "a", "b")
+    limit = Change(".spec.template" + path, Op.SET, "1Gi", "2Gi")
+    resize = Change(path, Op.SET, "1Gi", "2Gi")
+    done = [
+        step(Action.APPLY, "StatefulSet", changes=[digest, limit]),
+        step(Action.APPLY, "Pod", "demo-redis-0", changes=[resize], subresource="resize"),
+    ]
+    assert told(done) == [
+        ("Changed", f'StatefulSet/demo-redis: .spec.template{path} "1Gi" → "2Gi"'),
+        ("Resized", f'Pod/demo-redis-0, without a restart: {path} "1Gi" → "2Gi"'),
+    ]
+    assert told([step(Action.APPLY, "StatefulSet", changes=[digest])])[0][0] == "Changed"
+
+
 def test_conditions_are_told_when_they_turn():
     assert told(before={}, after=PULL) == [("ImagePullFailed", "No image.")]
     assert events_of(2, (), {}, PULL)[0].warning
@@ -142,6 +158,9 @@ def test_conditions_are_told_when_they_turn():
     assert told(before=RUNNING, after=pending) == [("NotReady", "It starts.")]
     assert told(before=PULL, after=pending) == [("Recovered", "ImagePullFailed is over.")]
     assert told(before={}, after=pending) == []
+    unseen = status("Pending", Ready=("False", "Applying", "Not caught up."), Degraded=("False", "AsWanted", "-"))
+    assert told(before=RUNNING, after=unseen) == []
+    assert told(before=unseen, after=RUNNING) == [("Ready", "It serves.")]
     other_problem = status("Failed", Degraded=("True", "CrashLoop", "It ends."), Ready=("False", "CrashLoop", "-"))
     assert told(before=PULL, after=other_problem) == [("CrashLoop", "It ends.")]
     reworded = status("Failed", Degraded=("True", "CrashLoop", "It ends, again."), Ready=("False", "CrashLoop", "-"))
@@ -301,6 +320,23 @@ async def test_a_lost_server_is_asked_again_a_few_times(monkeypatch):
         await written(rec)
     assert fates == ["written", "failed", "written"]
     assert len(server.requests) == len(answers)
+
+
+async def test_while_there_is_work_events_wait(monkeypatch):
+    monkeypatch.setattr(recorder, "BUSY_PAUSE", 60)
+    busy = [True]
+    async with wire(*[ok()] * 4) as (client, server):
+        rec = Recorder(client, "pod-1", busy=lambda: busy[0])
+        async with anyio.create_task_group() as group:
+            for number in range(4):
+                rec.record(INSTANCE, EventSpec(EventReason.CHANGED, str(number)))
+            group.start_soon(rec.run)
+            await anyio.sleep(0.2)
+            group.cancel_scope.cancel()
+        assert len(server.requests) == 1
+        busy[0] = False
+        await written(rec)
+    assert len(server.requests) == 4
 
 
 async def test_the_end_of_the_process_waits_no_longer_than_it_is_told():

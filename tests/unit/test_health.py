@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redisop import httpserver
 from redisop.access import Access
 from redisop.errors import InputError
-from redisop.health import BEAT, LATE, STUCK, Health, Heartbeat, caches, workers
+from redisop.health import BEAT, LATE, STUCK, Health, Heartbeat, progress, synced
 from redisop.httpserver import HttpServer, Request, Response
 from redisop.kinds import SECRET, SERVICE
 from redisop.reflector import Reflector
@@ -33,8 +33,8 @@ async def serving():
 
     async def serve(handler, **options):
         server = HttpServer(handler, "127.0.0.1", 0, **options)
+        await server.listen()
         tasks.append(asyncio.create_task(server.run()))
-        await server.started.wait()
         return server
 
     yield serve
@@ -189,7 +189,7 @@ async def test_a_handler_that_fails_or_hangs_is_an_answer_too(serving, monkeypat
 async def test_an_address_that_is_taken_is_an_error_of_the_user(serving):
     server = await serving(hello)
     with pytest.raises(InputError, match="cannot listen there"):
-        await HttpServer(hello, "127.0.0.1", server.port).run()
+        await HttpServer(hello, "127.0.0.1", server.port).listen()
 
 
 def certificate(folder, name):
@@ -285,7 +285,7 @@ async def test_probes_answer_by_their_checks():
 
 def test_a_worker_that_does_not_come_back_is_noticed():
     seconds = [STUCK]
-    check = workers(lambda: seconds[0])
+    check = progress(lambda: seconds[0])
     assert check() == ""
     seconds[0] += 1
     assert "601 s" in check()
@@ -294,7 +294,7 @@ def test_a_worker_that_does_not_come_back_is_noticed():
 def test_caches_count_once_each_has_read_a_list():
     nobody = cast("Any", None)
     reflectors = [Reflector(nobody, Store(), kind, changed=lambda _old, _new: None) for kind in (SERVICE, SECRET)]
-    check = caches(reflectors)
+    check = synced(reflectors)
     assert check() == "not read yet: secrets, services"
     reflectors[1].synced.set()
     assert check() == "not read yet: services"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -158,7 +159,8 @@ def test_nothing_but_the_server_loads_the_metrics_library():
 
 def test_the_lease_is_shown():
     metrics = Metrics()
-    metrics.leads("redisop", leading=True)
+    lease = SimpleNamespace(name="redisop", leading=True)
+    metrics.follow(lease)
     assert value(metrics, "leader_election_master_status", name="redisop") == 1
-    metrics.leads("redisop", leading=False)
+    lease.leading = False
     assert value(metrics, "leader_election_master_status", name="redisop") == 0

@@ -17,8 +17,15 @@ def install(cluster: ControlPlane | ExistingCluster) -> None:
     command = [sys.executable, "-m", "redisop", "gen-crds", "-o", "-"]
     crds = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     cluster.kubectl("apply", "--server-side", "-f", "-", input=crds)
-    for name in ("redishttpinstances", "apikeys"):
-        cluster.kubectl("wait", "--for=condition=Established", f"crd/{name}.redis.kubegateway.io", "--timeout=30s")
+    wait_established(cluster)
+
+
+def wait_established(cluster: ControlPlane | ExistingCluster) -> None:
+    """Wait until the CRDs are served."""
+    names = [f"crd/{name}.redis.kubegateway.io" for name in ("redishttpinstances", "apikeys")]
+    # kubectl fails at once where the status has no conditions yet.
+    cluster.kubectl("wait", "--for=jsonpath={.status.conditions[0].type}", *names, "--timeout=30s")
+    cluster.kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
 
 
 async def converge(client: Client, instance: Object, settings: Settings) -> tuple[dict[Ref, Object], Settled]:

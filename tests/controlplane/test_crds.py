@@ -18,6 +18,7 @@ from redisop.crd import crds
 from redisop.errors import InputError
 from redisop.kinds import KINDS, STATEFUL_SET
 from tests.cluster.kubectl import kubectl_path
+from tests.converged import wait_established
 from tests.resource_cases import (
     API_VERSION,
     BAD,
@@ -68,7 +69,7 @@ def installed(control_plane):
         "apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-", input=printed
     )
     assert "Warning" not in applied.stderr
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", "-", input=printed)
+    wait_established(control_plane)
     return control_plane
 
 

@@ -1,15 +1,12 @@
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster import ControlPlane
 from tests.cluster.node import Node, base_image, exporter_image
+from tests.converged import install
 from tests.e2e.support import Operator, Team
-
-GROUP = "redis.kubegateway.io"
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 @pytest.fixture(scope="session")
@@ -19,8 +16,7 @@ def operator(
     """A running operator for the whole cluster; at the end it must stop by SIGTERM and without an error."""
     for image in (base_image, exporter_image):
         node.import_image(image.archive())
-    own_control_plane.kubectl("apply", "--server-side", "-f", str(SCHEMAS / f"{GROUP}_redishttpinstances.yaml"))
-    own_control_plane.kubectl("wait", "--for=condition=Established", f"crd/redishttpinstances.{GROUP}", "--timeout=30s")
+    install(own_control_plane)
     started = Operator(own_control_plane, tmp_path_factory.mktemp("operator") / "log")
     started.start()
     yield started

@@ -3,6 +3,8 @@
 import base64
 import http.client
 import json
+import os
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -321,6 +323,89 @@ def test_a_memory_that_no_node_has_is_told_and_reverting_recovers(team):
     assert "Insufficient memory" in found["message"]
     team.apply(**SMALL)
     team.wait_ready()
+
+
+def test_a_full_redis_refuses_writes_and_is_never_killed(team):
+    team.apply(**PERSISTENT)
+    team.wait_ready()
+    files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes"
+    limit = team.kubectl("exec", "demo-redis-0", "-c", "redis", "--", "sh", "-c", f"cat {files} 2>/dev/null || true")
+    assert limit.split() == [str(192 * MIB)], "the kernel enforces the limit"
+    client = team.redis()
+    kept = 0
+    with suppress(redis.exceptions.OutOfMemoryError):
+        while kept < 100:
+            client.set(f"key-{kept}", os.urandom(MIB))
+            kept += 1
+    assert 40 < kept < 64
+    # Without a little room even a write in place is refused.
+    client.delete(*(f"key-{number}" for number in range(4)))
+    for number in range(4, kept):
+        # Every page is written to while a child saves: the worst case of copy-on-write.
+        if number % 20 == 0:
+            with suppress(redis.exceptions.ResponseError):
+                client.bgsave()
+        client.setrange(f"key-{number}", 0, os.urandom(MIB))
+    eventually(lambda: client.info("persistence")["rdb_bgsave_in_progress"] == 0, "the snapshot")
+    assert client.info("persistence")["rdb_last_bgsave_status"] == "ok"
+    assert team.get("pod", "demo-redis-0")["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_a_node_can_be_drained(team):
+    team.apply(**PERSISTENT)
+    team.wait_ready()
+    before = team.pod_uid()
+    team.redis().set("key", "value")
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "demo-redis-0", "namespace": team.namespace},
+    }
+    team.cluster.api.request("POST", f"/api/v1/namespaces/{team.namespace}/pods/demo-redis-0/eviction", eviction)
+    eventually(lambda: team.exists("pod", "demo-redis-0") and team.pod_uid() != before, "another Pod")
+    team.wait_ready()
+    assert team.redis().get("key") == "value"
+
+
+def test_kubectl_rollout_restart_works(team):
+    team.apply(**SMALL)
+    team.wait_ready()
+    before = team.pod_uid()
+    team.kubectl("rollout", "restart", "statefulset/demo-redis")
+    eventually(lambda: team.exists("pod", "demo-redis-0") and team.pod_uid() != before, "the restart")
+    team.wait_ready()
+    assert "restartedAt" in team.status["lastPlan"]["summary"]
+
+
+def test_a_quota_is_told_and_raising_it_recovers(team):
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "tight", "namespace": team.namespace},
+        "spec": {"hard": {"services": "1"}},
+    }
+    team.cluster.apply(quota)
+    eventually(lambda: "hard" in team.get("resourcequota", "tight").get("status", {}), "the quota in force")
+    team.apply(**SMALL)
+    found = team.wait_reason("QuotaExceeded")
+    assert "exceeded quota: tight" in found["message"]
+    team.kubectl("delete", "resourcequota", "tight")
+    team.wait_ready()
+
+
+def test_a_quota_without_room_for_the_pod_is_told(team):
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "tight", "namespace": team.namespace},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    team.cluster.apply(quota)
+    eventually(lambda: "hard" in team.get("resourcequota", "tight").get("status", {}), "the quota in force")
+    team.apply(**SMALL)
+    assert "quota" in team.wait_reason("PodMissing")["message"]
+    eventually(lambda: team.condition("Degraded").get("status") == "True", "Degraded")
+    assert team.status["phase"] == "Pending"
 
 
 def test_the_exporter_comes_and_goes_with_its_ports(team):

@@ -22,6 +22,7 @@ class Gate:
         self.user = user
         self.held: list[bytes] = []
         self._seen = 0
+        self._everything = False
         self._first: float = float("inf")
         authority = cluster.authority
         client = authority.issue(f"{user}-client", user, groups=["system:masters"])
@@ -39,9 +40,10 @@ class Gate:
         url = f"https://127.0.0.1:{self.port}"
         self.kubeconfig = write_kubeconfig(cluster.data_dir / f"{user}.gate", url, authority.pair.cert, client)
 
-    def hold(self, first):
-        """Hold all writes from the `first` one after now on."""
+    def hold(self, first, *, everything=False):
+        """Hold all writes from the `first` one after now on, and where it is `everything`, all other requests as well."""
         self.held = []
+        self._everything = everything
         self._seen, self._first = 0, first
 
     def open(self):
@@ -81,6 +83,8 @@ class Gate:
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # The last turns of what was cancelled on the way.
+        await asyncio.sleep(0.1)
 
     async def _connection(self, reader, writer):
         from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port, ssl=self._outside)
@@ -95,11 +99,12 @@ class Gate:
                 to_server.write(head + body)
                 await to_server.drain()
         finally:
-            # A server that sees its client leave may drop the request: the network would deliver it all the same.
-            await asyncio.sleep(1 if late else 0)
-            answers.cancel()
-            await asyncio.gather(answers, return_exceptions=True)
-            end(to_server)
+            try:
+                # A server that sees its client leave may drop the request: the network would deliver it all the same.
+                await asyncio.sleep(1 if late else 0)
+            finally:
+                answers.cancel()
+                end(to_server)
 
     async def _answers(self, from_server, writer):
         try:
@@ -113,13 +118,11 @@ class Gate:
 
     async def _wait(self, head):
         write = WRITE.match(head)
-        if write is None or any(aside in write[2] for aside in ASIDE):
+        counts = write is not None and not any(aside in write[2] for aside in ASIDE)
+        self._seen += counts
+        if self._seen < self._first or not (counts or self._everything):
             return False
-        self._seen += 1
-        if self._seen < self._first:
-            return False
-        line = head.split(b"\r\n")[0]
-        self.held.append(line)
+        self.held.append(head.split(b"\r\n")[0])
         while self._first < float("inf"):  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.005)
         return True

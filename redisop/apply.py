@@ -21,6 +21,9 @@ from redisop.values import materialise
 STALE_WAIT = 2.0
 """Seconds to wait for the watch to pass a version that turned out to be stale, before asking for the object itself."""
 
+AT_ONCE = 2
+"""Writes in flight for one plan: an instance whose writes hang must leave room for those of all others."""
+
 _LATER_MAY_WORK = frozenset({403, 404})
 """Rights are granted, quotas raised and namespaces made without any object of ours changing."""
 
@@ -56,7 +59,7 @@ async def execute(
     `limiter` bounds the writes in flight. A step for which `known` has a Failure is not sent again.
     """
     outcome = Outcome()
-    executor = _Executor(client, store, settled, limiter, outcome)
+    executor = _Executor(client, store, settled, limiter, anyio.CapacityLimiter(AT_ONCE), outcome)
     for wave in _waves(plan):
         async with anyio.create_task_group() as group:
             for step in wave:
@@ -86,11 +89,12 @@ class _Executor:
     store: Store
     settled: Settled
     limiter: anyio.CapacityLimiter
+    share: anyio.CapacityLimiter
     outcome: Outcome
 
     async def run(self, step: Step) -> None:
         try:
-            async with self.limiter:
+            async with self.share, self.limiter:
                 await (self._apply(step) if step.action in {Action.CREATE, Action.APPLY} else self._delete(step))
         except (ApiError, ConnectionFailed) as error:
             if not _is_stale(step, error):
@@ -139,7 +143,7 @@ class _Executor:
                 await self.store.passed(step.ref, step.live["metadata"]["resourceVersion"])
                 return
         try:
-            async with self.limiter:
+            async with self.share, self.limiter:
                 self.outcome.met[step.ref] = await self.client.get(kind_of(step.ref), step.ref.namespace, step.ref.name)
         except NotFound:
             if step.live is not None:

@@ -4,7 +4,7 @@ So the live object brings its own schema, and no OpenAPI is needed. Source: KEP-
 """
 
 from redisop.fieldset.diff import MISSING, Difference, Missing, Op, diff
-from redisop.fieldset.fields import Entry, Fields, Path, entry, holder, path_text, project, restrict, same
+from redisop.fieldset.fields import Entry, Fields, Path, divided, entry, holder, path_text, project, restrict, same
 
 __all__ = [
     "MISSING",
@@ -15,6 +15,7 @@ __all__ = [
     "Op",
     "Path",
     "diff",
+    "divided",
     "entry",
     "holder",
     "path_text",

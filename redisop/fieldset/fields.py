@@ -24,6 +24,10 @@ class Entry(NamedTuple):
     time: str
 
 
+# What the server calls the managers of the time before it began to track them.
+_NOBODY = "before-first-apply"
+
+
 def entry(obj: Mapping[str, Any], manager: str, subresource: str | None = None) -> Entry | None:
     """Return the entry of `manager`'s server-side applies to `obj`, or to its subresource."""
     for item in obj["metadata"].get("managedFields", ()):
@@ -33,16 +37,35 @@ def entry(obj: Mapping[str, Any], manager: str, subresource: str | None = None) 
 
 
 def holder(obj: Mapping[str, Any], path: Path, manager: str, subresource: str | None = None) -> tuple[str, str] | None:
-    """Return (manager, time) of the latest entry that is not ours and owns `path`, or something above or below it."""
-    found = [
-        (item.get("time", ""), item.get("manager", ""))
-        for item in obj["metadata"].get("managedFields", ())
-        if not _applied_by(item, manager, subresource) and _covers(item.get("fieldsV1", {}), path)
-    ]
+    """Return (manager, time) of the latest entry that is not ours and owns `path`, or something below it.
+
+    Where there is none, of one that owns an atomic value above it.
+    """
+    entries = obj["metadata"].get("managedFields", ())
+    found = []
+    for item in entries:
+        if not _applied_by(item, manager, subresource) and (end := _reach(item.get("fieldsV1", {}), path)):
+            exact = end == len(path)
+            # FieldsV1 writes an atomic value like a map of which a manager owns no key any more. Of an atomic one nobody owns keys.
+            if exact or not any(_node(other.get("fieldsV1", {}), path[:end]) for other in entries):
+                found.append((exact, item.get("time", ""), item.get("manager", "") != _NOBODY, item.get("manager", "")))
     if not found:
         return None
-    time, name = max(found)
+    _, time, _, name = max(found)
     return name, time
+
+
+def divided(obj: Mapping[str, Any], mine: Entry, manager: str, subresource: str | None = None) -> Path | None:
+    """Return the first path that `mine` owns as a leaf and another entry key by key: a map that we once applied empty.
+
+    Then an apply would make us owner of the keys. FieldsV1 writes such a leaf like an atomic value.
+    """
+    for item in obj["metadata"].get("managedFields", ()):
+        if not _applied_by(item, manager, subresource):
+            found = _divided(mine.fields, item.get("fieldsV1", {}))
+            if found is not None:
+                return found
+    return None
 
 
 def project(fields: Fields, live: Any) -> Any:
@@ -60,14 +83,20 @@ def project(fields: Fields, live: Any) -> Any:
     return live
 
 
-def restrict(want: Any, fields: Fields, live: Any) -> Any:
-    """Return the part of `live` that `fields` covers or `want` speaks of; a list without item keys as a whole."""
+def restrict(want: Any, fields: Fields | None, live: Any) -> Any:
+    """Return the part of `live` that `fields` covers or `want` speaks of; a list without item keys as a whole.
+
+    `fields` is None where nothing is covered.
+    """
+    if fields is not None and not fields:
+        return live
+    fields = fields or {}
     if type(want) is dict and type(live) is dict:
         part = {}
         for name, there in live.items():
             node = fields.get("f:" + name)
             if want.get(name) is not None:
-                part[name] = restrict(want[name], node or {}, there)
+                part[name] = restrict(want[name], node, there)
             elif node is not None:
                 part[name] = project(node, there)
         return part
@@ -76,12 +105,11 @@ def restrict(want: Any, fields: Fields, live: Any) -> Any:
         wanted = {identify(item): item for item in want} if nodes else {}
         if not nodes or None in wanted:
             return live
-        none: tuple[str, Fields] = ("", {})
-        items = ((nodes.get(identify(item), none)[1], wanted.get(identify(item)), item) for item in live)
+        found = ((identify(item), item) for item in live)
         return [
-            project(node, item) if mine is None else restrict(mine, node, item)
-            for node, mine, item in items
-            if node or mine is not None
+            restrict(wanted.get(identity, {}), nodes[identity][1] if identity in nodes else None, item)
+            for identity, item in found
+            if identity in nodes or identity in wanted
         ]
     return live
 
@@ -151,18 +179,42 @@ def _applied_by(item: Mapping[str, Any], manager: str, subresource: str | None) 
     )
 
 
-def _covers(fields: Fields, path: Path) -> bool:
+def _divided(mine: Fields, theirs: Fields) -> Path | None:
+    for key in mine.keys() & theirs.keys():
+        if mine[key]:
+            found = _divided(mine[key], theirs[key])
+            if found is not None:
+                return (key, *found)
+        elif theirs[key]:
+            return (key,)
+    return None
+
+
+def _reach(fields: Fields, path: Path) -> int:
+    """Return how many keys of `path` lead to a node: all, as many as lead to a leaf, or 0."""
     node = fields
-    for key in path:
-        child = node.get(key)
-        if child is None and key[0] == "k":
-            child = next((node[other] for other in node if other[0] == "k" and _same_item(other, key)), None)
+    for number, key in enumerate(path):
+        child = _child(node, key)
         if child is None:
-            return False
-        if not child:
-            return True
+            return 0 if node else number
         node = child
-    return True
+    return len(path)
+
+
+def _node(fields: Fields, path: Path) -> Fields | None:
+    node: Fields | None = fields
+    for key in path:
+        if node is None:
+            return None
+        node = _child(node, key)
+    return node
+
+
+def _child(node: Fields, key: str) -> Fields | None:
+    child: Fields | None = node.get(key)
+    if child is None and key[0] == "k":
+        return next((node[other] for other in node if other[0] == "k" and _same_item(other, key)), None)
+    return child
 
 
 def _same_item(one: str, other: str) -> bool:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from redisop.fieldset import Difference, Op, diff, entry, holder, path_text
+from redisop.fieldset import MISSING, Difference, Op, diff, divided, entry, holder, path_text
 from redisop.graph import OWNER_UID, Graph, Node
 from redisop.kinds import INSTANCE_LABEL, MANAGER, OWNED, Object, Ref, controller_of, kind_of, ref_of
+from redisop.plan.exclusive import rivals
 from redisop.plan.immutable import grows, immutable, replaceable, storage_of
 from redisop.plan.settled import Settled, is_repeated, is_settled, resolve
 from redisop.plan.steps import Action, Change, Plan, Step
@@ -66,12 +67,19 @@ def plan_object(
     mine = entry(live, MANAGER, subresource)
     differences = diff(want, mine.fields if mine else {}, live)
     current = mine is not None and mine.api_version == want["apiVersion"]
-    if (current and not differences) or is_settled(settled, want, live, mine, subresource):
+    if mine is not None and not differences and (path := divided(live, mine, MANAGER, subresource)):
+        differences = (Difference(Op.OWN, path, MISSING, MISSING, ours=False),)
+    if (current and not differences) or is_settled(settled, want, live, mine, differences, subresource):
         return step(Action.UNCHANGED)
+    standing = rivals(want, live)
+    differences += tuple(Difference(Op.DROP, path, old, MISSING, ours=False) for path, old in standing)
     changes = tuple(_change(live, difference, subresource) for difference in differences)
     fixed = immutable(live, differences) if subresource is None else ()
     reasons = tuple(f"ImmutableField: {path} cannot be changed in place" for path in fixed)
-    if fixed:
+    reasons += tuple(
+        f"{path_text(path)} took the place of a field of ours; an apply cannot remove it" for path, _ in standing
+    )
+    if fixed or standing:
         return step(Action.REPLACE if replaceable(live) else Action.CONFLICT, changes, reasons)
     if mine is not None and not current:
         reasons += (f"applied as {mine.api_version} before",)

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from redisop.errors import InputError
-from redisop.fieldset import Difference, Op, path_text
-from redisop.kinds import CLAIM, CONFIG_MAP, SECRET, SERVICE, STATEFUL_SET, Object
+from redisop.fieldset import Difference, Op, holder, path_text, same
+from redisop.kinds import CLAIM, CONFIG_MAP, DISRUPTION_BUDGET, MANAGER, SECRET, SERVICE, STATEFUL_SET, Object
 from redisop.quantity import parse
 
 # pkg/apis/apps/validation: ValidateStatefulSetUpdate. revisionHistoryLimit only since Kubernetes 1.33.
@@ -28,13 +28,13 @@ def immutable(live: Object, differences: Iterable[Difference]) -> tuple[str, ...
     return tuple(
         path_text(difference.path)
         for difference in differences
-        if difference.op is not Op.OWN and _refused(live, difference)
+        if difference.op is not Op.OWN and _refused(live, difference) and not _kept(live, difference)
     )
 
 
 def replaceable(live: Object) -> bool:
     """Tell whether `live` can be deleted, with its dependants orphaned, and made anew without loss."""
-    return bool(live["kind"] == STATEFUL_SET.name)
+    return live["kind"] in {STATEFUL_SET.name, DISRUPTION_BUDGET.name}
 
 
 def grows(want: Any, live: Any) -> bool:
@@ -52,19 +52,36 @@ def storage_of(claim: Object) -> Any:
 
 def _refused(live: Object, difference: Difference) -> bool:
     path, kind = difference.path, live["kind"]
-    field = path[0]
-    if kind == STATEFUL_SET.name:
-        if field != "f:spec" or not _MUTABLE_STATEFUL_SET.isdisjoint(path[1:2]):
-            return False
-        # An atomic list to which the server adds defaults: more than we want is no difference.
-        return path[1:] != ("f:volumeClaimTemplates",) or not _within(difference.new, difference.old)
-    if kind == SERVICE.name:
-        return path[:2] in {("f:spec", "f:clusterIP"), ("f:spec", "f:clusterIPs")} and difference.op is Op.SET
     if kind in {CONFIG_MAP.name, SECRET.name}:
-        return field == "f:type" or (live.get("immutable") is True and field != "f:metadata")
-    if kind == CLAIM.name and field == "f:spec":
-        return path != _STORAGE or not grows(difference.new, difference.old)
-    return False
+        return path[0] == "f:type" or (live.get("immutable") is True and path[0] != "f:metadata")
+    if path[0] != "f:spec":
+        return False
+    if kind == STATEFUL_SET.name and path[1:] == ("f:volumeClaimTemplates",):
+        return not _same_templates(difference.new, difference.old)
+    if kind == STATEFUL_SET.name:
+        return path[1] not in _MUTABLE_STATEFUL_SET
+    if kind == SERVICE.name:
+        return path[1] in {"f:clusterIP", "f:clusterIPs"} and difference.op is Op.SET
+    return kind == CLAIM.name and (
+        path[1] != "f:resources" or (path == _STORAGE and not grows(difference.new, difference.old))
+    )
+
+
+def _kept(live: Object, difference: Difference) -> bool:
+    """Tell whether a field that we give up stays, because somebody else owns it too."""
+    return difference.op is Op.DROP and holder(live, difference.path, MANAGER) is not None
+
+
+def _same_templates(want: Any, live: Any) -> bool:
+    """Tell whether two lists of claim templates differ in nothing but defaults that the server may have added."""
+    if type(want) is not list or type(live) is not list or len(want) != len(live):
+        return False
+    return all(
+        same(mine.get("metadata"), there.get("metadata"))
+        and mine.get("spec", {}).get("storageClassName") == there.get("spec", {}).get("storageClassName")
+        and _within(mine, there)
+        for mine, there in zip(want, live, strict=True)
+    )
 
 
 def _within(want: Any, live: Any) -> bool:

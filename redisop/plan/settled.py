@@ -2,20 +2,21 @@
 
 import hashlib
 import json
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from redisop.fieldset import Entry, Fields, diff, entry, project
+from redisop.fieldset import Difference, Entry, Fields, Op, diff, entry
 from redisop.kinds import MANAGER, Object
 from redisop.values import Generated
 
 
 class Settlement(NamedTuple):
-    """What one apply left behind. `fields` is None where diff alone will find nothing to do."""
+    """What one apply left behind: our fields, and what diff still finds. `certain`: the same apply would change nothing."""
 
     want_hash: str
     api_version: str
     fields: Fields | None
-    projection: Any
+    differences: tuple[Difference, ...]
+    certain: bool
 
 
 Settled: TypeAlias = dict[tuple[str, str | None], Settlement]
@@ -27,6 +28,7 @@ def is_settled(
     want: Object,
     live: Object,
     mine: Entry | None,
+    differences: tuple[Difference, ...],
     subresource: str | None,
 ) -> bool:
     """Tell whether all an apply of `want` decides by is as our last apply of it left it."""
@@ -34,10 +36,7 @@ def is_settled(
     return (
         last is not None
         and mine is not None
-        and last.api_version == mine.api_version
-        and last.fields == mine.fields
-        and last.projection == project(mine.fields, live)
-        and last.want_hash == _digest(want)
+        and last == Settlement(_digest(want), mine.api_version, mine.fields, differences, certain=True)
     )
 
 
@@ -49,18 +48,20 @@ def is_repeated(settled: Settled, want: Object, live: Object, subresource: str |
 
 def settle(settled: Settled, want: Object, response: Object, subresource: str | None = None) -> None:
     """Remember what an apply of `want` left behind (`response`), so that the same want is not applied again."""
+    key = (response["metadata"]["uid"], subresource)
     want = resolve(want, response)
     mine = entry(response, MANAGER, subresource)
     if mine is None:
-        settled.pop((response["metadata"]["uid"], subresource), None)
+        settled.pop(key, None)
         return
-    explained = mine.api_version == want["apiVersion"] and not diff(want, mine.fields, response)
-    settled[response["metadata"]["uid"], subresource] = Settlement(
-        _digest(want),
-        mine.api_version,
-        None if explained else mine.fields,
-        None if explained else project(mine.fields, response),
-    )
+    found = diff(want, mine.fields, response)
+    # What was sent, and is neither there nor ours, may be there after the next apply: seen with empty lists in custom resources.
+    certain = not any(difference.op is Op.SET and not difference.ours for difference in found)
+    # Fields are kept only where they are needed: for most objects diff alone finds nothing to do.
+    new = Settlement(_digest(want), mine.api_version, mine.fields if found else None, found, certain)
+    last = settled.get(key)
+    again = last is not None and last._replace(certain=certain) == new
+    settled[key] = new._replace(certain=certain or again)
 
 
 def forget(settled: Settled, uid: str) -> None:

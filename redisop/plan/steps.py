@@ -14,7 +14,7 @@ class Action(StrEnum):
     CREATE = "create"
     APPLY = "apply"
     REPLACE = "replace"
-    """Delete with orphaned dependants, then create: an immutable field differs."""
+    """Delete with orphaned dependants, then create: an apply cannot change it. The reasons say why."""
     DELETE = "delete"
     RESTART = "restart"
     """Delete a Pod, so that its controller makes a new one."""
@@ -97,10 +97,8 @@ def request(step: Step) -> Object:
     """
     if step.want is None:
         raise ValueError(f"{step.action} of {step.ref} has nothing to apply")
-    metadata = {**step.want["metadata"]}
     if step.live is None or step.action is Action.REPLACE:
-        metadata["resourceVersion"] = "1"
-    else:
-        metadata["uid"] = step.live["metadata"]["uid"]
-        metadata["resourceVersion"] = step.live["metadata"]["resourceVersion"]
+        return {**step.want, "metadata": {**step.want["metadata"], "resourceVersion": "1"}}
+    there = step.live["metadata"]
+    metadata = {**step.want["metadata"], "uid": there["uid"], "resourceVersion": there["resourceVersion"]}
     return {**step.want, "metadata": metadata}

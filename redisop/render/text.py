@@ -93,7 +93,11 @@ def _change(kind: str, change: Change, *, color: bool) -> Iterator[str]:
     old, new = mask_change(kind, change.path, change.old, change.new)
     by = f"  (by {change.manager}{' at ' + change.time if change.time else ''})" if change.manager is not None else ""
     if change.op is Op.OWN:
-        yield _paint(_clean(f"      = {change.path}: {_value(new)}  (to own)") + _clean(by), "2", color=color)
+        yield _paint(
+            _clean(f"      = {change.path}{'' if new is MISSING else ': ' + _value(new)}  (to own)") + _clean(by),
+            "2",
+            color=color,
+        )
     elif isinstance(old, str) and isinstance(new, str) and "\n" in old + new:
         yield _paint(_clean(f"      ~ {change.path}:{by}"), "33", color=color)
         for line in _lines(old.splitlines(), new.splitlines()):
@@ -120,7 +124,7 @@ def _ours(step: Step) -> Object | None:
     if step.live is None:
         return None
     mine = entry(step.live, MANAGER, step.subresource)
-    fields = mine.fields if mine else {}
+    fields = (mine.fields or None) if mine else None
     shown: Object
     if step.want is None:
         shown = {

@@ -238,7 +238,22 @@ def test_the_latest_other_manager_holds_a_path():
     assert holder(live, (*CONTAINER, "f:image"), "redisop") == ("new", "2026-02-03T00:00:00Z")
     assert holder(live, (*CONTAINER, "f:args"), "redisop") is None
     assert holder(live, ("f:spec", "f:template"), "redisop") == ("new", "2026-02-03T00:00:00Z")
-    assert holder(live, ("f:spec", "f:replicas", "f:x"), "redisop") == ("elsewhere", "2026-02-04T00:00:00Z")
+    below = ("f:spec", "f:replicas", "f:x")
+    assert holder(live, below, "redisop") == ("elsewhere", "2026-02-04T00:00:00Z")
+    assert holder(live, ("f:spec", "f:other"), "redisop") is None
+
+
+def test_who_owns_a_field_comes_before_who_owns_the_map_it_stands_in():
+    emptied = other("earlier", {"f:data": {}}, "2026-02-05T00:00:00Z")
+    live = applied(config_map(a="1"), others=[emptied, other("later", {"f:data": {"f:a": {}}})])
+    assert holder(live, ("f:data", "f:a"), "redisop") == ("later", "2026-02-02T00:00:00Z")
+    assert holder(live, ("f:data", "f:b"), "redisop") is None
+
+
+def test_what_there_was_before_managers_were_tracked_is_named_last():
+    fields: Fields = {"f:data": {"f:a": {}}}
+    live = applied(config_map(a="1"), others=[other("applier", fields), other("before-first-apply", fields)])
+    assert holder(live, ("f:data", "f:a"), "redisop") == ("applier", "2026-02-02T00:00:00Z")
 
 
 def test_the_keys_of_an_item_may_stand_in_another_order():

@@ -4,7 +4,7 @@ import pytest
 
 from redisop.graph import OWNER_UID as ANNOTATION
 from redisop.graph import build
-from redisop.kinds import Ref, ref_of
+from redisop.kinds import Object, Ref, ref_of
 from redisop.plan import (
     BEING_DELETED,
     GONE,
@@ -28,6 +28,7 @@ from tests.unit.objects import (
     config_map,
     instance,
     other,
+    set_of_fields,
     stateful_set,
 )
 
@@ -108,6 +109,18 @@ def test_without_an_entry_of_our_applies_everything_is_to_be_owned(managed):
     assert ".data.a" in {change.path for change in step.changes}
 
 
+def test_a_map_applied_empty_once_and_filled_by_others_is_to_be_owned():
+    others = [other("filler", {"f:data": {".": {}, "f:a": {}}})]
+    live = owned(config_map(), others=others)
+    live["data"] = {"a": "1"}
+    step = step_of(config_map(a="1"), live)
+    assert step.action is Action.APPLY
+    assert [(change.op, change.path, change.manager) for change in step.changes] == [(Op.OWN, ".data", "filler")]
+    atomic = owned(config_map(), others=[other("co-owner", {"f:data": {}})])
+    atomic["data"] = {"a": "1"}
+    assert step_of(config_map(a="1"), atomic).action is Action.UNCHANGED
+
+
 def foreign(obj, owner):
     obj = copy.deepcopy(obj)
     obj["metadata"].pop("annotations", None)
@@ -173,7 +186,7 @@ def test_status_is_planned_by_the_same_function():
     assert (planned(None).action, planned(None).reasons) == (Action.UNCHANGED, (GONE,))
 
 
-CLAIM_TEMPLATE = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+CLAIM_TEMPLATE: Object = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}
 
 
 def stored(want, name, value):
@@ -190,6 +203,10 @@ def stored(want, name, value):
         ([{**CLAIM_TEMPLATE, "status": None}], Action.UNCHANGED),
         ([{**CLAIM_TEMPLATE, "status": {"phase": "Pending"}}], Action.APPLY),
         ([{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "5Gi"}}}}], Action.REPLACE),
+        ([{**CLAIM_TEMPLATE, "metadata": {"name": "data", "creationTimestamp": None}}], Action.UNCHANGED),
+        ([{**CLAIM_TEMPLATE, "metadata": {"name": "data", "labels": {"a": "b"}}}], Action.REPLACE),
+        ([{**CLAIM_TEMPLATE, "spec": {**CLAIM_TEMPLATE["spec"], "storageClassName": "x"}}], Action.REPLACE),
+        ([{**CLAIM_TEMPLATE, "spec": {**CLAIM_TEMPLATE["spec"], "volumeMode": "Filesystem"}}], Action.APPLY),
         ([CLAIM_TEMPLATE, CLAIM_TEMPLATE], Action.REPLACE),
         ([], Action.REPLACE),
     ],
@@ -416,6 +433,28 @@ def test_a_settlement_ends_with_anything_an_apply_decides_by(spoil):
     assert step_of(config_map(a="1"), spoilt, settled).action is Action.APPLY
 
 
+def test_what_was_sent_and_is_not_there_is_settled_only_when_a_second_apply_left_it_so():
+    settled: Settled = {}
+    want = {**config_map(a="1"), "items": []}
+    live = owned(config_map(a="1"))
+    settle(settled, wanted(want), live)
+    assert step_of(want, live, settled).action is Action.APPLY
+    settle(settled, wanted(want), live)
+    assert step_of(want, live, settled).action is Action.UNCHANGED
+    settle(settled, wanted(want), live)
+    assert step_of(want, live, settled).action is Action.UNCHANGED
+
+
+def test_what_is_not_ours_and_was_there_is_missed_when_it_goes():
+    settled: Settled = {}
+    want = {**config_map(a="1"), "items": []}
+    live = {**owned(config_map(a="1")), "items": []}
+    settle(settled, wanted(want), live)
+    assert step_of(want, live, settled).action is Action.UNCHANGED
+    del live["items"]
+    assert step_of(want, live, settled).action is Action.APPLY
+
+
 def test_a_settlement_ends_with_another_wish():
     settled: Settled = {}
     settle(settled, wanted(config_map(a="1")), defaulted())
@@ -444,3 +483,86 @@ def test_a_response_without_our_entry_settles_nothing():
 def test_a_value_without_its_field_is_missing():
     live = owned(config_map(a="1"))
     assert step_of(config_map(a="1", b="2"), live).changes == (Change(".data.b", Op.SET, MISSING, "2", ours=False),)
+
+
+def budget(**spec):
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"}, "spec": spec}
+
+
+def container(**fields):
+    return {**stateful_set(), "spec": {"template": {"spec": {"containers": [{"name": "redis", **fields}]}}}}
+
+
+def volume(**source):
+    return {**stateful_set(), "spec": {"template": {"spec": {"volumes": [{"name": "data", **source}]}}}}
+
+
+def variable(**source):
+    return container(env=[{"name": "E", **source}])
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "path"),
+    [
+        (budget(maxUnavailable=1), budget(minAvailable=1), ".spec.minAvailable"),
+        (
+            stateful_set(updateStrategy={"type": "OnDelete"}),
+            stateful_set(updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
+            ".spec.updateStrategy.rollingUpdate",
+        ),
+        (volume(emptyDir={}), volume(hostPath={"path": "/"}), 'volumes[name="data"].hostPath'),
+        (variable(value="1"), variable(valueFrom={"fieldRef": {}}), 'env[name="E"].valueFrom'),
+        (variable(valueFrom={"fieldRef": {"a": 1}}), variable(value="1"), 'env[name="E"].value'),
+        (
+            variable(valueFrom={"fieldRef": {"a": 1}}),
+            variable(valueFrom={"secretKeyRef": {"a": 1}}),
+            'env[name="E"].valueFrom.secretKeyRef',
+        ),
+        (
+            container(livenessProbe={"exec": {"a": 1}}),
+            container(livenessProbe={"grpc": {"a": 1}}),
+            "livenessProbe.grpc",
+        ),
+    ],
+)
+def test_what_took_the_place_of_a_field_of_ours_is_replaced_since_an_apply_is_refused(new, old, path):
+    live = owned(old)
+    live["metadata"]["managedFields"][0]["fieldsV1"] = set_of_fields(wanted(new))
+    step = step_of(new, live)
+    assert step.action is Action.REPLACE
+    (reason,) = step.reasons
+    assert reason.endswith("took the place of a field of ours; an apply cannot remove it")
+    assert path in reason
+    assert [change.path.endswith(path) for change in step.changes if not change.ours] == [True]
+    assert request(step)["metadata"]["resourceVersion"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (budget(maxUnavailable=1), budget(maxUnavailable=2)),
+        (variable(value="1"), variable(value="2")),
+        (
+            variable(value=""),
+            {**variable(value="", valueFrom={"fieldRef": {}}), "metadata": {"name": "s", "labels": {}}},
+        ),
+        (container(livenessProbe={"exec": {"a": 1}}), container(livenessProbe={"exec": {"a": 2}, "periodSeconds": 1})),
+        (stateful_set(updateStrategy={"type": "OnDelete"}), stateful_set(updateStrategy={"type": "RollingUpdate"})),
+    ],
+)
+def test_what_an_apply_can_change_is_not_replaced(new, old):
+    assert step_of(new, owned(old)).action is Action.APPLY
+
+
+def test_keys_of_data_exclude_nothing():
+    live = owned(config_map(exec="1", value="x"))
+    live["data"] = {"exec": "2", "grpc": "x", "value": "x", "valueFrom": "y"}
+    step = step_of(config_map(exec="1", value="x"), live)
+    assert step.action is Action.APPLY
+    assert [change.path for change in step.changes] == [".data.exec"]
+
+
+def test_what_others_add_to_the_spec_stands_in_the_way_of_nothing():
+    live = owned(stateful_set())
+    live["spec"] |= {"podManagementPolicy": "Parallel", "minReadySeconds": 3}
+    assert step_of(stateful_set(replicas=2), live).action is Action.APPLY

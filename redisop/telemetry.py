@@ -10,6 +10,7 @@ from redisop import events, logs
 from redisop.apply import is_terminal
 from redisop.client import Client
 from redisop.conditions import Reason
+from redisop.errors import Disputed
 from redisop.events import EventReason, EventSpec
 from redisop.health import Heartbeat
 from redisop.kinds import Object, Ref
@@ -96,7 +97,7 @@ class Telemetry(Observer):
 
 def _result(report: Report, conflicts: Sequence[Step]) -> str:
     """Return how a pass ended in the words of controller-runtime."""
-    if any(not is_terminal(failure.error) for failure in report.failures):
+    if any(not (is_terminal(failure.error) or isinstance(failure.error, Disputed)) for failure in report.failures):
         return "error"
     if report.again:
         return "requeue"

@@ -362,7 +362,7 @@ def _of_status(status: Object, kind: Kind, *, code: int, retry_after: str = "") 
         for cause in details.get("causes") or ()
     ]
     reason = str(status.get("reason") or "")
-    if kind == SECRET:
+    if kind == SECRET and not (code == 403 and "exceeded quota" in message):
         # A validation message quotes the value it refuses.
         causes = [replace(cause, message="") for cause in causes]
         prefix = f"{_TYPED_PATCH}: " if _TYPED_PATCH in message else ""

@@ -16,6 +16,7 @@ import pydantic
 from redisop import logs, rollout
 from redisop.apply import execute, is_terminal
 from redisop.client import Client
+from redisop.conditions import timestamp
 from redisop.configcheck import ConfigChecks
 from redisop.decide import Decision, decide
 from redisop.disputes import Disputes
@@ -25,7 +26,7 @@ from redisop.observation import Failure, Observation
 from redisop.observer import Observer, Report
 from redisop.plan import Action, Plan, Settled, Step, forget, plan_object
 from redisop.settings import Settings
-from redisop.status import instance_status
+from redisop.status import instance_status, unreadable_status
 from redisop.store import Store, key_of, newer
 from redisop.workqueue import WorkQueue
 
@@ -138,6 +139,9 @@ class Controller:
             fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
             logger.error("%s: not an instance that this version understands: %s", _name(key), fields)  # noqa: TRY400
             self._queue.forget(key)
+            obj = self._store.get(key)
+            if obj is not None:
+                await self._apply_status(key, memory, obj, unreadable_status(obj, fields, _now()))
             return
         if found is None:
             return
@@ -195,10 +199,10 @@ class Controller:
         obj = self._store.get(key)
         if obj is None or found.unfinished:
             return
-        decision, now = found.decision, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        decision = found.decision
         instance = decision.instance
         config = None
-        if not found.failures and decision.refusal is None and not instance.spec.paused:
+        if decision.refusal is None and not instance.spec.paused:
             config = self._checks.state(key, instance, found.live)
             if config is None and self._checks.is_pending(key):
                 # The answer brings the key back; a status without it would be out of date a moment later.
@@ -208,13 +212,16 @@ class Controller:
             found.live, decision.plan, tuple(memory.done), decision.refusal, tuple(found.failures), config
         )
         current = obj.get("status") or {}
-        status = instance_status(instance, current, observation, now)
+        status = instance_status(instance, current, observation, _now())
         if status.get("phase") == "Pending":
             self._queue.add_after(key, PENDING_RECHECK)
         wait = memory.status_at + STATUS_PACE - time.monotonic()
         if wait > 0 and _only_waiting(current, status):
             self._queue.add_after(key, wait)
             return
+        await self._apply_status(key, memory, obj, status)
+
+    async def _apply_status(self, key: Ref, memory: _Memory, obj: Object, status: Object) -> None:
         want = {
             "apiVersion": key.api_version,
             "kind": key.kind,
@@ -310,6 +317,10 @@ def _only_waiting(old: Object, new: Object) -> bool:
     return bool(
         old.get("phase") == new.get("phase") == "Pending" and old.get("observedGeneration") == new["observedGeneration"]
     )
+
+
+def _now() -> str:
+    return timestamp(datetime.now(UTC))
 
 
 def _name(key: Ref) -> str:

@@ -154,7 +154,8 @@ def of_pod(pod: Object, claim: Object | None = None) -> Problem | None:
 
 def _of_answer(step: Step, error: ApiError, where: str) -> Problem:
     text = str(error)
-    said = f"{error.code} {error.reason}".strip() if step.ref.kind == SECRET.name else text
+    quotable = step.ref.kind != SECRET.name or (error.code == 403 and "exceeded quota" in text)
+    said = text if quotable else f"{error.code} {error.reason}".strip()
     fields = ", ".join(cause.field for cause in error.causes if cause.field)
     if isinstance(error, Conflict) and fields:
         managers = "; ".join(cause.message for cause in error.causes if cause.message)

@@ -26,6 +26,8 @@ _DONE = {
     Action.RESTART: "restarted",
 }
 
+_UNREADABLE: Mapping[Type, Verdict] = {Type.READY: "False", Type.PROGRESSING: "False", Type.DEGRADED: "True"}
+
 
 def instance_status(
     instance: RedisHttpInstance, current: Mapping[str, Any], observation: Observation, now: str
@@ -45,6 +47,21 @@ def instance_status(
         "lastPlan": _last_plan(current, observation.done, now),
     }
     return {key: value for key, value in status.items() if value is not None}
+
+
+def unreadable_status(obj: Mapping[str, Any], fields: str, now: str) -> Object:
+    """Return the status of a custom resource that this version cannot read, because of `fields`; nothing else is known of it."""
+    current, generation = obj.get("status") or {}, int(obj["metadata"].get("generation", 0))
+    message = (
+        f"{fields}: not a value that this version of the operator understands, so nothing was compared or changed. "
+        "Correct the field, or install the version whose CustomResourceDefinition admitted it."
+    )
+    conditions = [
+        dict(item) for item in current.get("conditions", ()) if item.get("type") in {str(kind) for kind in Type}
+    ]
+    for kind, verdict in _UNREADABLE.items():
+        conditions = set_condition(conditions, kind, verdict, Reason.INVALID_SPEC, message, generation, now)
+    return {**current, "phase": "Failed", "observedGeneration": generation, "conditions": conditions}
 
 
 def _problems(

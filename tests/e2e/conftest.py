@@ -9,7 +9,7 @@ from tests.converged import install
 from tests.e2e.support import Operator, Team
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def operator(
     own_control_plane: ControlPlane, node: Node, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Operator]:

@@ -49,7 +49,9 @@ class Operator:
 
     def start(self) -> None:
         with self.log.open("ab") as out:
-            command = [sys.executable, "-m", "redisop", "run"]
+            # Other tests run operators on this machine too, and this one is alone in its cluster.
+            alone = ["--no-leader-election", "--health-port", "0", "--metrics-port", "0"]
+            command = [sys.executable, "-m", "redisop", "run", *alone]
             self._process = subprocess.Popen(command, env=self.env, stdout=out, stderr=out)
 
     def stop(self) -> int:

@@ -257,6 +257,8 @@ def test_storage_that_cannot_grow_is_said_and_the_instance_goes_on(team):
     eventually(lambda: team.status["readyReplicas"] == 1, "the new Pod")
     assert team.directive("databases") == "32"
     assert team.wait_reason("ExpansionFailed")
+    team.apply(**with_config(larger, parameters={"databases": 32, "hz": 42}))
+    eventually(lambda: team.directive("hz") == "42", "the other change by CONFIG SET")
 
 
 def test_hibernation_keeps_the_data(team):

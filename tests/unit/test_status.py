@@ -9,7 +9,7 @@ from redisop.errors import ApiError, Cause, Conflict, ConnectionFailed, RedisopE
 from redisop.kinds import Object, Ref
 from redisop.observation import ConfigState, Failure, Observation
 from redisop.plan import Action, Change, Op, Plan, Step
-from redisop.status import instance_status
+from redisop.status import instance_status, unreadable_status
 from tests.unit import observed
 from tests.unit.observed import KEY, NEW, NOW, OLD, seen
 
@@ -452,6 +452,12 @@ def test_what_a_failed_write_means(case):
         assert word in ready["message"]
 
 
+def test_a_quota_of_secrets_is_named():
+    value = status(failed(forbidden('secrets "demo-redis-acl" is forbidden: exceeded quota: tight'), "Secret"))
+    assert condition(value, "Ready")["reason"] == "QuotaExceeded"
+    assert "exceeded quota: tight" in condition(value, "Ready")["message"]
+
+
 def test_what_the_server_says_about_a_secret_is_not_repeated():
     error = ApiError(
         'failed to create typed patch object (demo; v1, Kind=Secret): .data.p: expected string, got &"hunter2"',
@@ -688,6 +694,25 @@ def test_the_version_is_observed_never_wished():
     assert "redisVersion" not in status(seen(observed.stateful_set(), observed.waiting("ContainerCreating")))
     nameless = status(seen(observed.stateful_set(), observed.pod(image="redis@sha256:" + "0" * 64)))
     assert "redisVersion" not in nameless
+
+
+def test_an_instance_that_cannot_be_read_says_which_field():
+    up = status(seen(*HEALTHY, config=APPLIED))
+    obj = {"metadata": {"name": "demo", "generation": 7}, "status": up}
+    value = unreadable_status(obj, "spec.redisConfig.memory", LATER)
+    assert (value["phase"], value["observedGeneration"]) == ("Failed", 7)
+    assert condition(value, "Ready") == {
+        "type": "Ready",
+        "status": "False",
+        "reason": "InvalidSpec",
+        "message": condition(value, "Ready")["message"],
+        "observedGeneration": 7,
+        "lastTransitionTime": LATER,
+    }
+    assert condition(value, "Degraded")["message"].startswith("spec.redisConfig.memory: ")
+    assert value["readyReplicas"] == 1
+    assert unreadable_status({**obj, "status": value}, "spec.redisConfig.memory", "2027-01-01T00:00:00Z") == value
+    assert unreadable_status({"metadata": {}}, "spec", NOW)["phase"] == "Failed"
 
 
 def test_conditions_of_others_are_not_taken_over():

@@ -253,6 +253,7 @@ def test_writes_that_the_network_delivers_after_the_term_are_refused(cluster, na
     cut_off = time.monotonic()
     until(lambda: lost(leader))
     stopped = time.monotonic() - cut_off
+    assert led(other) == 0, "it stopped only when it saw the other one lead"
     until(lambda: led(other))
     print(f"cut off: stopped after {stopped:.1f} s, replaced after {time.monotonic() - cut_off:.1f} s")
     until(lambda: reconciled(cluster, namespace, "demo"))

@@ -303,13 +303,19 @@ def _known(memory: _Memory, step: Step) -> Failure | None:
     if failure is None:
         return None
     before = failure.step
-    same = (before.action, before.want, before.changes) == (step.action, step.want, step.changes) and (
-        before.live or {}
-    ).get("metadata", {}).get("uid") == (step.live or {}).get("metadata", {}).get("uid")
+    same = (before.action, before.want, _version(before.live)) == (step.action, step.want, _version(step.live))
     if same and time.monotonic() < until:
         return failure
     del memory.refused[step.ref, step.subresource]
     return None
+
+
+def _version(live: Object | None) -> tuple[str, str] | None:
+    """Return what changes with an object but, where the server counts generations, not with its status."""
+    if live is None:
+        return None
+    metadata = live["metadata"]
+    return metadata["uid"], str(metadata.get("generation") or metadata["resourceVersion"])
 
 
 def _only_waiting(old: Object, new: Object) -> bool:

@@ -8,6 +8,7 @@ No text of an error holds a request body, a credential, or what the server says 
 import json
 import os
 import random
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -35,6 +36,7 @@ WATCH_GRACE = 4.0
 
 INSTALL_CRDS = "install the CRDs: redisop gen-crds -o - | kubectl apply --server-side -f -"
 
+_AMBIGUOUS = re.compile("[\x7f-\uffff]")
 _TYPED_PATCH = "failed to create typed patch object"
 
 
@@ -261,8 +263,7 @@ class Client:
         if method != "GET":
             self._fence()
         if body is not None:
-            # ASCII only: the server reads an apply as YAML, where U+0085 and its like are line breaks.
-            content = json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+            content = _encoded(body)
             headers = {"Content-Type": content_type}
         request = self._http.build_request(
             method, path, params=params, content=content, headers=headers, timeout=self._timeout
@@ -286,6 +287,16 @@ class Client:
         if not response.is_success:
             raise _error(response, kind)
         return response
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """Return JSON that means the same when it is read as YAML, as the server does with an apply.
+
+    U+0085 and its like are line breaks to YAML, so they are escaped; what is beyond U+FFFF is not, because JSON would escape it by
+    two surrogates, which YAML refuses.
+    """
+    text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _AMBIGUOUS.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 async def _events(chunks: AsyncIterator[bytes], kind: Kind, deadline: float) -> AsyncIterator[Event]:
@@ -367,7 +378,8 @@ def _of_status(status: Object, kind: Kind, *, code: int, retry_after: str = "") 
         causes = [replace(cause, message="") for cause in causes]
         prefix = f"{_TYPED_PATCH}: " if _TYPED_PATCH in message else ""
         fields = ", ".join(cause.field for cause in causes if cause.field)
-        message = f"{prefix}Secret {details.get('name', '')!r} was refused: {reason or code} {fields}".strip()
+        named = " ".join(filter(None, ("Secret", details.get("name"))))
+        message = f"{prefix}{named} was refused: {reason or code} {fields}".strip()
     seconds = retry_after if retry_after.isdecimal() else details.get("retryAfterSeconds")
     error = {404: NotFound, 409: Conflict, 410: Gone}.get(code, ApiError)
     return error(message, code=code, reason=reason, causes=causes, retry_after=float(seconds) if seconds else None)

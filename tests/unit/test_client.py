@@ -96,15 +96,20 @@ async def test_an_error_about_a_secret_quotes_neither_the_request_nor_the_answer
     assert "failed to create typed patch object" in seen[1], "it decides that trying again is pointless"
 
 
-async def test_an_apply_is_ascii_json_with_a_manager_and_strict_validation():
-    obj = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "t"}, "data": {"a": "\x85é"}}
+async def test_an_apply_is_json_that_yaml_reads_alike_with_a_manager_and_strict_validation():
+    obj = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "c", "namespace": "t"},
+        "data": {"a": "\x85é\x7f😀 \\u0085"},
+    }
     async with wire(reply("200 OK", obj)) as (client, server):
         assert await client.apply(obj, subresource="status", dry_run=True) == obj
     line, headers, body = server.requests[0]
     assert line.startswith("PATCH /api/v1/namespaces/t/configmaps/c/status?")
     assert all(part in line for part in ("fieldManager=redisop", "force=true", "fieldValidation=Strict", "dryRun=All"))
     assert headers["content-type"] == "application/apply-patch+yaml"
-    assert body.isascii()
+    assert all(ord(char) < 0x7F or ord(char) > 0xFFFF for char in body.decode())
     assert json.loads(body) == obj
 
 

@@ -2,7 +2,7 @@
 
     LIST ──ok──► WATCH ──end──► WATCH            the server ends every stream after about 30 s
       ▲            ├──error──► back-off ──► WATCH   what happened meanwhile comes with the next stream
-      └── back-off ┴──410 Gone─► back-off ──► LIST  the version was compacted away
+      └── back-off ┴──410 Gone──────────► LIST      the version was compacted away
 
 Guarantees: every change is seen at least as its end result, and an object that disappeared unseen is dropped by the next list.
 Caveat: a stream that silently carries nothing is noticed when it outlives its own end, after at most 39 s.
@@ -72,6 +72,7 @@ class Reflector:
         self.lists = self.watches = self.failures = self.events = 0
         self._version: str | None = None
         self._attempts = 0
+        self._expired = 0
         self._failing = False
         self._nudge = anyio.Event()
 
@@ -82,11 +83,18 @@ class Reflector:
                 if self._version is None:
                     await self._list()
                 await self._watch()
+            except Gone as error:
+                # No sign of trouble: so a restarted server answers. Only one that says so again and again is waited for.
+                self._version = None
+                self._attempts = self._expired
+                self._expired += 1
+                if self._attempts:
+                    await self._wait(error)
             except ConnectionFailed as error:
                 await self._wait(error)
             except ApiError as error:
                 # A server restored from a backup refuses versions of its lost future with other words than Gone.
-                if isinstance(error, Gone) or self._attempts >= STUBBORN:
+                if self._attempts >= STUBBORN:
                     self._version = None
                 await self._wait(error)
 
@@ -116,7 +124,7 @@ class Reflector:
                 self._answered()
                 opened = time.monotonic()
                 async for event in stream:
-                    self._attempts = 0
+                    self._attempts = self._expired = 0
                     self._version = event.object["metadata"]["resourceVersion"]
                     if event.type != "BOOKMARK":
                         self.events += 1
@@ -124,7 +132,7 @@ class Reflector:
         finally:
             lasted = time.monotonic() - opened
             if lasted >= QUIET:
-                self._attempts = 0
+                self._attempts = self._expired = 0
         if lasted < QUIET:
             await self._pause(FIRST_DELAY)
 

@@ -15,6 +15,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
+
 from redisop.client import Client
 from redisop.errors import ApiError, ConnectionFailed
 from redisop.kinds import CLAIM, MANAGED_BY, MANAGER, POD
@@ -117,8 +119,15 @@ class FakeKubelet:
 
     async def _send(self, method, path, body=None):
         headers = MERGE if method == "PATCH" else {"Content-Type": "application/json"}
-        async with self._at_once:
-            response = await self.client._http.request(method, path, content=json.dumps(body or {}), headers=headers)
+        try:
+            async with self._at_once:
+                response = await self.client._http.request(
+                    method, path, content=json.dumps(body or {}), headers=headers
+                )
+        except httpx2.HTTPError as error:
+            # The server is away; what was to be done shows again in the list after it is back.
+            print(f"fake kubelet: {method} {path}: {error!r}", flush=True)
+            return
         # 404, 409, 422: the object is another one by now, and its own event follows.
         if response.status_code >= 400 and response.status_code not in {404, 409, 422}:
             print(f"fake kubelet: {method} {path}: {response.status_code} {response.text[:300]}", flush=True)

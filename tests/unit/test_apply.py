@@ -51,12 +51,13 @@ class Scripted:
         self.sent: list[tuple[str, str]] = []
         self.bodies: list[dict[str, Any]] = []
         self.in_flight = self.most = 0
+        self.pause = 0.001
 
     async def _answer(self, verb: str, name: str, success: Any) -> Any:
         self.sent.append((verb, name))
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.pause)
         self.in_flight -= 1
         answer = self.answers.get(f"{verb}_{name}", success)
         if isinstance(answer, Exception):
@@ -237,10 +238,12 @@ async def test_a_step_known_to_be_refused_is_not_sent_again():
     assert outcome.failures == [failure]
 
 
-async def test_writes_in_flight_are_bounded():
+@pytest.mark.parametrize(("limit", "most"), [(1, 1), (8, apply_module.AT_ONCE)], ids=["of all plans", "of one plan"])
+async def test_writes_in_flight_are_bounded(limit, most):
     client = Scripted()
-    await carry_out(client, *(step(Action.CREATE, f"n{number}") for number in range(20)), limit=3)
-    assert client.most == 3
+    client.pause = 0.02
+    await carry_out(client, *(step(Action.CREATE, f"n{number}") for number in range(10)), limit=limit)
+    assert client.most == most
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,17 @@ from lightkube.config.client_adapter import ConnectionParams
 from lightkube.config.models import User
 
 from redisop import __version__, kubeconfig
-from redisop.errors import ApiError, Cause, Conflict, ConnectionFailed, Gone, InputError, NotFound, RedisopError
+from redisop.errors import (
+    ApiError,
+    Cause,
+    Conflict,
+    ConnectionFailed,
+    Gone,
+    InputError,
+    NotFound,
+    RedisopError,
+    quotes_nothing,
+)
 from redisop.kinds import GROUP, MANAGER, SECRET, Kind, Object, Ref, kind_of, ref_of
 
 PAGE = 500
@@ -373,7 +383,7 @@ def _of_status(status: Object, kind: Kind, *, code: int, retry_after: str = "") 
         for cause in details.get("causes") or ()
     ]
     reason = str(status.get("reason") or "")
-    if kind == SECRET and not (code == 403 and "exceeded quota" in message):
+    if kind == SECRET and not quotes_nothing(message):
         # A validation message quotes the value it refuses.
         causes = [replace(cause, message="") for cause in causes]
         prefix = f"{_TYPED_PATCH}: " if _TYPED_PATCH in message else ""

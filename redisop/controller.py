@@ -54,8 +54,16 @@ class _Memory:
     refused: dict[tuple[Ref, str | None], tuple[Failure, float]] = field(default_factory=dict)
     strays: dict[Ref, Object] = field(default_factory=dict)
     disputes: Disputes = field(default_factory=Disputes)
+    asked: tuple[str, int | None] | None = None
     done: list[Step] = field(default_factory=list)
     status_at: float = float("-inf")
+
+    def heed(self, instance: Object) -> None:
+        """Let what was refused be tried again once the instance itself changes, be it to something that needs the same write."""
+        asked = (instance["metadata"]["uid"], instance["metadata"].get("generation"))
+        if self.asked != asked:
+            self.asked = asked
+            self.refused.clear()
 
 
 @dataclass(slots=True)
@@ -158,6 +166,7 @@ class Controller:
             instance = self._store.get(key)
             if instance is None:
                 return None
+            memory.heed(instance)
             decision = decide(instance, self._live(key, memory), memory.settled, self._settings)
             plan, disputed = memory.disputes.hold(decision.plan)
             outcome = await execute(

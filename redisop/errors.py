@@ -11,8 +11,16 @@ RedisopError
     └── NotFound      404
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_QUOTES_NOTHING = re.compile(r'secrets( "[^"]*")? is forbidden: (User "[^"]*" cannot |exceeded quota: )')
+
+
+def quotes_nothing(message: str) -> bool:
+    """Tell whether `message`, about a Secret, is one that never quotes the object: a missing right, or a quota."""
+    return _QUOTES_NOTHING.match(message) is not None
 
 
 class RedisopError(Exception):

@@ -14,7 +14,7 @@ from typing import Any
 
 from redisop import quantity
 from redisop.conditions import Reason, find
-from redisop.errors import ApiError, Conflict, ConnectionFailed, Disputed
+from redisop.errors import ApiError, Conflict, ConnectionFailed, Disputed, quotes_nothing
 from redisop.kinds import SECRET, STATEFUL_SET, Object
 from redisop.observation import Failure
 from redisop.plan import Op, Step
@@ -154,8 +154,8 @@ def of_pod(pod: Object, claim: Object | None = None) -> Problem | None:
 
 def _of_answer(step: Step, error: ApiError, where: str) -> Problem:
     text = str(error)
-    quotable = step.ref.kind != SECRET.name or (error.code == 403 and "exceeded quota" in text)
-    said = text if quotable else f"{error.code} {error.reason}".strip()
+    hidden = step.ref.kind == SECRET.name and not quotes_nothing(text)
+    said = f"{error.code} {error.reason}".strip() if hidden else text
     fields = ", ".join(cause.field for cause in error.causes if cause.field)
     if isinstance(error, Conflict) and fields:
         managers = "; ".join(cause.message for cause in error.causes if cause.message)
@@ -253,7 +253,7 @@ def _of_scheduling(name: str, scheduled: Mapping[str, Any], storage_class: str |
             Severity.BROKEN,
             Reason.STORAGE_CLASS_MISSING,
             f'Pod/{name} cannot be placed: there is no storage class "{storage_class}". Create it, or delete the instance '
-            "and create it with another spec.storage.storageClassName.",
+            "and its claim, and create it with another spec.storage.storageClassName.",
         )
     return Problem(
         Severity.STUCK,

@@ -1,7 +1,7 @@
 """Stands in for the kubelet and for a volume provisioner, which a bare control plane lacks. Nothing runs: Pods only look it.
 
 It registers a Node; every Pod of a redisop instance that is bound to it becomes Running and Ready, and goes when it is deleted;
-every claim gets a volume. Writes carry the uid of the object they were decided on, so that a Pod which was replaced meanwhile is
+every claim gets a volume. Images of the tag MISSING cannot be pulled, and storage classes of that name have no volumes. Writes carry the uid of the object they were decided on, so that a Pod which was replaced meanwhile is
 never touched. A process of its own, for all namespaces, until it is terminated:
 
     python -m tests.controlplane.fake_kubelet --kubeconfig FILE [--delay SECONDS] [--pod-ip 127.0.0.1]
@@ -25,6 +25,7 @@ NODE = "fake-node"
 HEARTBEAT = 10.0
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 AT_ONCE = 8
+MISSING = "missing"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -91,7 +92,7 @@ class FakeKubelet:
         if "deletionTimestamp" in metadata:
             options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata["uid"]}}
             await self._send("DELETE", POD.path(metadata["namespace"], metadata["name"]), options)
-        elif status.get("phase") == "Pending":
+        elif status.get("phase") == "Pending" and not status.get("containerStatuses"):
             await asyncio.sleep(self.delay)
             await self._patch(POD, pod, status_of(pod, self.pod_ip), "status")
             self.counts["pods"] += 1
@@ -104,6 +105,8 @@ class FakeKubelet:
             await self._send("DELETE", path)
             return
         wanted, status = spec["resources"]["requests"]["storage"], claim.get("status", {})
+        if spec.get("storageClassName") == MISSING:
+            return
         if status.get("phase") == "Pending" and not spec.get("volumeName"):
             await self._send("POST", "/api/v1/persistentvolumes", volume_for(claim, volume))
             self.counts["claims"] += 1
@@ -138,6 +141,8 @@ def status_of(pod, ip):
 
     Its time is rounded up, so that a container never seems to have started before the files it reads were written.
     """
+    if any(container["image"].endswith(f":{MISSING}") for container in pod["spec"]["containers"]):
+        return unpulled(pod)
     now = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     kinds = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
     return {
@@ -156,6 +161,26 @@ def status_of(pod, ip):
                 "started": True,
                 "restartCount": 0,
                 "state": {"running": {"startedAt": now}},
+            }
+            for container in pod["spec"]["containers"]
+        ],
+    }
+
+
+def unpulled(pod):
+    """Return the status of a Pod whose images the registry does not have."""
+    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image: manifest unknown"}
+    return {
+        "phase": "Pending",
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": False,
+                "started": False,
+                "restartCount": 0,
+                "state": {"waiting": waiting},
             }
             for container in pod["spec"]["containers"]
         ],

@@ -180,3 +180,20 @@ async def test_a_stream_that_falls_silent_ends_soon_after_its_time(monkeypatch):
     async with wire(silent) as (client, _), asyncio.timeout(3):
         with pytest.raises(ConnectionFailed, match="silent"):
             await names(client, timeout_seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ('secrets is forbidden: User "op" cannot create resource "secrets" in API group "" in the namespace "a"', True),
+        ('secrets "s" is forbidden: exceeded quota: q, requested: count/secrets=1, used: 0, limited: 0', True),
+        (f'secrets "s" is forbidden: the value {PLANTED} is weak', False),
+        (f'admission webhook "x" denied: secrets "s" is forbidden: User "{PLANTED}" cannot ', False),
+    ],
+)
+async def test_what_is_said_of_a_secret_is_kept_only_where_it_quotes_nothing(message, kept):
+    async with wire(failure(403, message, reason="Forbidden")) as (client, _):
+        with pytest.raises(ApiError) as caught:
+            await client.apply(secret())
+    assert (message in str(caught.value)) is kept
+    assert PLANTED not in str(caught.value)

@@ -65,18 +65,16 @@ class Telemetry(Observer):
         conflicts = [step for step in report.plan.steps if step.action is Action.CONFLICT]
         terminal = any(is_terminal(failure.error) for failure in report.failures)
         self.metrics.reconciled(_result(report, conflicts), report.seconds, terminal=terminal)
-        counts = Counter(str(step.action) for step in (*report.done, *conflicts))
-        logger.log(
-            logging.INFO if report.done or report.failures else logging.DEBUG,
-            "reconciled",
-            extra=logs.fields(
+        level = logging.INFO if report.done or report.failures else logging.DEBUG
+        if logger.isEnabledFor(level):
+            fields = logs.fields(
                 generation=report.generation,
                 plan={str(action): count for action, count in report.plan.counts().items() if count},
-                done=dict(sorted(counts.items())),
+                done=dict(Counter(str(step.action) for step in (*report.done, *conflicts))),
                 failed=len(report.failures),
                 ms=round(report.seconds * 1000, 1),
-            ),
-        )
+            )
+            logger.log(level, "reconciled", extra=fields)
         for failure in report.failures:
             what = logs.fields(action=str(failure.step.action), object=str(failure.step.ref), error=str(failure.error))
             logger.warning("step failed", extra=what)

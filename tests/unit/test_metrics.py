@@ -89,6 +89,26 @@ def test_the_queue_is_observed_from_adding_to_done():
     assert value(metrics, "controller_runtime_max_concurrent_reconciles", controller="redishttpinstance") == 4
 
 
+def test_a_queue_tells_its_observer_of_each_key_once():
+    metrics, queue = Metrics(), WorkQueue()
+    queue.observer = observer = QueueMetrics(metrics.registry, queue, 1)
+    metrics.add(observer)
+    name = {"name": "redishttpinstance"}
+    queue.add(KEY)
+    queue.add(KEY, 1)
+    assert value(metrics, "workqueue_adds_total", **name) == value(metrics, "workqueue_depth", **name) == 1
+    assert queue.take() == KEY
+    queue.add(KEY)
+    assert value(metrics, "workqueue_depth", **name) == 0
+    queue.done(KEY)
+    assert value(metrics, "workqueue_adds_total", **name) == 2
+    assert value(metrics, "workqueue_work_duration_seconds_count", **name) == 1
+    queue.drop(KEY)
+    queue.retry(KEY)
+    assert value(metrics, "workqueue_retries_total", **name) == 1
+    assert observer._queued == observer._started == {}
+
+
 def instance(name, status):
     metadata = {"name": name, "namespace": "team", "uid": name, "resourceVersion": "1"}
     return {"apiVersion": INSTANCE.api_version, "kind": INSTANCE.name, "metadata": metadata, "status": status}

@@ -1,12 +1,14 @@
 """The operator against an API server that fails: injected faults at every write, outages, and a start in the wrong order."""
 
 import asyncio
+import socket
 import time
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
 
 import pytest
 
+from redisop import configcheck
 from redisop.client import Client
 from redisop.decide import decide as real_decide
 from redisop.errors import ApiError, Conflict, ConnectionFailed
@@ -189,6 +191,36 @@ async def test_what_was_deleted_during_an_outage_of_the_operators_watches_leaves
 
             await world.until(gone, 30)
             assert sum(reflector.lists for reflector in operator.reflectors) > len(operator.reflectors)
+
+
+async def test_a_redis_that_never_answers_delays_nobody_and_causes_no_writes(own, tmp_path):
+    install(own)
+    own.kubectl("create", "namespace", "silent")
+    user, address = "silent", "127.9.9.9"
+    kubeconfig = own.kubeconfig_for(user, ["system:masters"])
+    # The kernel takes the connection and nobody ever reads from it.
+    with (
+        socket.create_server((address, 6379)),
+        operator_process.fake_kubelet(own.kubeconfig, tmp_path / "kubelet", "--pod-ip", address),
+        operator_process.operator(kubeconfig, tmp_path / "log", "-n", "silent", "--workers", "1"),
+    ):
+        async with Client.connect(own.kubeconfig) as client:
+            world = World(own, "silent", client, user)
+            names = [f"demo{number}" for number in range(6)]
+            for name in names:
+                world.create(name)
+            for name in names:
+                await world.ready(name)
+            ref = Ref(CONFIG_MAP.api_version, CONFIG_MAP.name, "silent", "demo0-redis-config")
+            await asyncio.sleep(3)
+            started = time.monotonic()
+            await world.send("DELETE", ref)
+            await world.until(lambda: world.find(CONFIG_MAP, ref.name), 2)
+            assert time.monotonic() - started < 2
+            await asyncio.sleep(8)
+            before = len(world.writes())
+            await asyncio.sleep(configcheck.RETRY + 8)
+            assert world.writes(before) == [], "asking again is no news"
 
 
 async def test_a_watch_of_one_namespace_leaves_others_alone(world, operator_user, tmp_path):

@@ -150,17 +150,28 @@ def steps(instance: RedisHttpInstance, live: Mapping[Ref, Object], plan: Plan) -
     parent, child = stateful_set(instance, live), pod(instance, live)
     if parent is None or child is None or is_leaving(parent) or is_leaving(child) or not is_observed(parent):
         return ()
-    if instance.spec.paused or instance.spec.hibernated or _step(plan, STATEFUL_SET) or not is_outdated(parent, child):
+    if instance.spec.paused or instance.spec.hibernated or _step(plan, STATEFUL_SET):
         return ()
-    template = parent["spec"]["template"]
-    match fate(template, child):
+    coming, reasons = due(parent, child)
+    match coming:
         case Fate.KEEP:
             return ()
         case Fate.RESIZE:
-            return (_resize(instance, template, child),)
+            return (_resize(instance, parent["spec"]["template"], child),)
         case Fate.RESTART:
-            reasons = (*_reasons(differences(template, child), parent, child), *_loss(child, parent))
             return (Step(Action.RESTART, ref(instance, POD, names(instance).pod), WAVE, None, child, reasons=reasons),)
+
+
+def due(parent: Object, child: Object) -> tuple[Fate, tuple[str, ...]]:
+    """Return what becomes of a Pod of the StatefulSet `parent`, and why; KEEP where it is of the present template."""
+    template = parent["spec"]["template"]
+    coming = fate(template, child) if is_outdated(parent, child) else Fate.KEEP
+    if coming is Fate.KEEP:
+        return coming, ()
+    found = differences(template, child)
+    if coming is Fate.RESIZE:
+        return coming, _bounded([str(difference) for difference in found])
+    return coming, (*_reasons(found, parent, child), *_loss(child, parent))
 
 
 def follows(plan: Plan, live: Mapping[Ref, Object]) -> tuple[Fate, tuple[str, ...]]:

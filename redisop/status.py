@@ -10,7 +10,7 @@ from typing import Any
 from redisop import problems, quantity, redisconf, rollout
 from redisop.api import RedisHttpInstance
 from redisop.conditions import Reason, Type, Verdict, bounded, find, set_condition
-from redisop.kinds import CONFIG_MAP, MANAGER, SERVICE, Object, controller_of
+from redisop.kinds import CONFIG_MAP, MANAGER, POD, SERVICE, Object, controller_of
 from redisop.observation import ConfigState, Observation
 from redisop.plan import Action, Step
 from redisop.problems import Problem, Severity
@@ -86,17 +86,15 @@ def _problems(
 def _unfinished(observation: Observation) -> Iterator[Problem]:
     done = {(step.ref, step.subresource) for step in observation.done}
     failed = {(failure.step.ref, failure.step.subresource) for failure in observation.failures}
-    left = [
-        step
+    names = [
+        str(step.ref)
         for step in observation.plan.steps
-        if (step.writes or step.pending) and (step.ref, step.subresource) not in done | failed
+        if (step.writes or step.pending)
+        and step.ref.kind != POD.name
+        and (step.ref, step.subresource) not in done | failed
     ]
-    restarts = [step for step in left if step.action is Action.RESTART]
-    for step in restarts:
-        yield Problem(Severity.WAIT, Reason.RESTART_PENDING, f"{step.ref} will be restarted: {'; '.join(step.reasons)}")
-    if len(left) > len(restarts):
-        names = ", ".join(str(step.ref) for step in left if step.action is not Action.RESTART)
-        yield Problem(Severity.WAIT, Reason.APPLYING, f"Still to be written: {names}.")
+    if names:
+        yield Problem(Severity.WAIT, Reason.APPLYING, f"Still to be written: {', '.join(names)}.")
 
 
 def _workload(
@@ -119,6 +117,13 @@ def _workload(
     storage = _of_storage(instance, observation)
     if storage is not None:
         yield storage
+    if parent is not None and child is not None and not rollout.is_leaving(child) and not spec.paused:
+        # Not from the plan: what was observed may be newer than the decision.
+        coming, reasons = rollout.due(parent, child)
+        if coming is not rollout.Fate.KEEP:
+            how = "restarted" if coming is rollout.Fate.RESTART else "resized in place"
+            message = f"Pod/{rollout.names(instance).pod} will be {how}: {'; '.join(reasons)}"
+            yield Problem(Severity.WAIT, Reason.RESTART_PENDING, message)
     if child is not None:
         yield from _of_pod(instance, child, observation)
     elif parent is not None:

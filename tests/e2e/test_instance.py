@@ -219,6 +219,34 @@ def test_ready_falls_when_the_pod_dies_and_comes_back_with_it(team):
     assert team.condition("Ready")["lastTransitionTime"] > first
 
 
+def test_persistence_is_turned_on_and_off_for_a_running_instance(team):
+    team.apply(**SMALL)
+    team.wait_ready()
+    code, text = team.plan(**PERSISTENT)
+    assert code == 1
+    assert "data in memory is lost" in text
+
+    team.apply(**PERSISTENT)
+    team.wait_ready()
+    team.redis().set("key", "value")
+    pod = team.pod_uid()
+    team.kubectl("delete", "pod", "demo-redis-0")
+    eventually(lambda: team.exists("pod", "demo-redis-0") and team.pod_uid() != pod, "another Pod")
+    team.wait_ready()
+    assert team.redis().get("key") == "value"
+
+    volatile = {"redisConfig": {"memory": "64Mi"}, "storage": PERSISTENT["storage"]}
+    code, text = team.plan(**volatile)
+    assert code == 1
+    assert "the data stays on the claim" in text
+    team.apply(**volatile)
+    team.wait_ready()
+    assert team.redis().dbsize() == 0
+    assert team.exists("pvc", "data-demo-redis-0")
+    assert "storage" not in team.status
+    assert team.plan(**volatile)[0] == 0
+
+
 def test_storage_grows_without_a_restart(team):
     team.apply(**PERSISTENT)
     team.wait_ready()

@@ -491,13 +491,21 @@ def test_a_plan_that_is_not_carried_out_yet_is_progress():
     assert condition(status(seen(*HEALTHY, config=APPLIED, plan=left, done=left.steps)), "Ready")["status"] == "True"
 
 
-def test_a_restart_is_announced_with_its_reasons():
-    restart = Step(Action.RESTART, Ref("v1", "Pod", "team", "demo-redis-0"), 4, None, {}, reasons=("image: a → b",))
-    value = status(seen(*HEALTHY, config=APPLIED, plan=Plan(KEY, (restart,))))
+def test_a_restart_is_announced_with_its_reasons_also_where_no_plan_knows_of_it_yet():
+    objects = (observed.stateful_set(NEW, image="redis:9"), observed.pod(OLD, image="redis:8"), *HEALTHY[2:])
+    value = status(seen(*objects, config=APPLIED))
     assert (value["phase"], condition(value, "Ready")["reason"]) == ("Pending", "RestartPending")
-    assert "image: a → b" in condition(value, "Progressing")["message"]
+    assert "image: redis:8 → redis:9" in condition(value, "Progressing")["message"]
+    assert condition(value, "Degraded")["status"] == "False"
+    restart = Step(Action.RESTART, Ref("v1", "Pod", "team", "demo-redis-0"), 4, None, {}, reasons=("image: a → b",))
     after = status(seen(*HEALTHY, config=APPLIED, done=(restart,)))
     assert after["lastPlan"] == {"time": NOW, "summary": "1 restarted: image: a → b"}
+
+
+def test_a_resize_is_announced():
+    value = status(seen(observed.stateful_set(NEW, memory="1Gi"), observed.pod(OLD), *HEALTHY[2:], config=APPLIED))
+    assert (value["phase"], condition(value, "Ready")["reason"]) == ("Pending", "RestartPending")
+    assert "resized in place" in condition(value, "Ready")["message"]
 
 
 def test_a_pod_kept_with_more_memory_than_needed_is_ready_and_says_so():

@@ -43,6 +43,7 @@ class EventReason(StrEnum):
     PAUSED = "Paused"
     HIBERNATED = "Hibernated"
     TERMINATING = "Terminating"
+    PLANNED = "Planned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,17 @@ def config_set(directives: Iterable[str]) -> EventSpec:
     return EventSpec(
         EventReason.CONFIG_SET, _cut(f"CONFIG SET, without a restart: {', '.join(directives)}"), "SetConfig"
     )
+
+
+def planned(steps: Iterable[Step], notes: Iterable[str]) -> EventSpec:
+    """Return the Event that tells what an operator would do which only looks; `notes` tell what would follow."""
+    what = "; ".join([*(f"{step.action} {step.ref}{_fields(step)}" for step in steps), *notes])
+    return EventSpec(EventReason.PLANNED, _cut(f"In mode observe, not done: {what}"), "Observe")
+
+
+def _fields(step: Step) -> str:
+    paths = sorted({change.path for change in step.changes})
+    return f" ({', '.join(paths)})" if paths else ""
 
 
 def drift(step: Step) -> tuple[Change, ...]:

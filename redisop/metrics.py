@@ -72,6 +72,9 @@ class Metrics:
         )
         self._requests = counter("rest_client_requests_total", "Answers of the API server.", "code", "method", "host")
         self._actions = counter("redisop_plan_actions_total", "Steps of plans carried out.", "kind", "action")
+        self._planned = counter(
+            "redisop_planned_actions_total", "Steps of plans told and not carried out: mode observe.", "kind", "action"
+        )
         self._drift = counter(
             "redisop_drift_total", "Objects set back after somebody else changed a field of ours.", "kind", "manager"
         )
@@ -109,6 +112,10 @@ class Metrics:
     def done(self, kind: str, action: str) -> None:
         """Count one step carried out."""
         self._actions.labels(kind, action).inc()
+
+    def planned(self, kind: str, action: str) -> None:
+        """Count one step that was told and not carried out."""
+        self._planned.labels(kind, action).inc()
 
     def drifted(self, kind: str, manager: str | None) -> None:
         """Count one object set back; `manager` is None where nobody is known to have changed it."""

@@ -41,3 +41,6 @@ class Observer:
 
     def config_set(self, instance: Object, directives: Sequence[str]) -> None:
         """Hear that the running Redis of `instance` was given other values of `directives`."""
+
+    def planned(self, instance: Object, steps: Sequence[Step], notes: Sequence[str]) -> None:
+        """Hear that `steps` would be carried out for `instance` by an operator that does not only look."""

@@ -22,6 +22,7 @@ from redisop.health import progress, synced
 from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED, Object, Ref, ref_of
 from redisop.lease import Lease
 from redisop.metrics import Metrics
+from redisop.onlooker import Onlooker
 from redisop.reflector import Reflector, State
 from redisop.settings import Settings
 from redisop.store import Store
@@ -48,12 +49,14 @@ async def run(
     workers: int = WORKERS,
     lease: Lease | None = None,
     endpoints: Endpoints | None = None,
+    *,
+    observe: bool = False,
 ) -> None:
     """Run the operator until SIGTERM or SIGINT; watches all `namespaces` where none is given.
 
-    Without a `lease` it must be the only one. InputError where an address of the `endpoints` cannot be had.
+    Without a `lease` it must be the only one, unless it is only to `observe`. InputError where an address of the `endpoints` cannot be had.
     """
-    operator = Operator(client, settings, namespaces, workers, lease)
+    operator = Operator(client, settings, namespaces, workers, lease, observe=observe)
     serving = operator.serving(endpoints or Endpoints())
     await serving.open()
     async with anyio.create_task_group() as group:
@@ -73,13 +76,21 @@ class Operator:
     """All parts of one operator process."""
 
     def __init__(
-        self, client: Client, settings: Settings, namespaces: Sequence[str], workers: int, lease: Lease | None
+        self,
+        client: Client,
+        settings: Settings,
+        namespaces: Sequence[str],
+        workers: int,
+        lease: Lease | None,
+        *,
+        observe: bool = False,
     ) -> None:
         self.metrics = Metrics()
         client.answered = self.metrics.answered
         self.client = client
         self.writer = client if lease is None else client.fenced(lease.check)
         self.lease = lease
+        self.observe = observe
         self.settings = settings
         self.namespaces: tuple[str | None, ...] = tuple(dict.fromkeys(namespaces)) or (None,)
         self.workers = workers
@@ -125,7 +136,9 @@ class Operator:
             for _ in range(self.workers):
                 group.start_soon(self.controller.work)
 
-    def _control(self, group: TaskGroup) -> Controller:
+    def _control(self, group: TaskGroup) -> Controller | Onlooker:
+        if self.observe:
+            return Onlooker(self.client, self.store, self.queue, self.settings, self.telemetry)
         checks = ConfigChecks(group, lambda key: self.queue.add(key, 1), self.queue.add_after, self._config_set)
         return Controller(self.writer, self.store, self.queue, self.settings, checks, observer=self.telemetry)
 

@@ -88,6 +88,13 @@ class Telemetry(Observer):
         """Tell which directives were set."""
         self._record(instance, (events.config_set(directives),))
 
+    def planned(self, instance: Object, steps: Sequence[Step], notes: Sequence[str]) -> None:
+        """Count the steps and tell about them."""
+        for step in steps:
+            self.metrics.planned(step.ref.kind, step.action)
+        if steps or notes:
+            self._record(instance, (events.planned(steps, notes),))
+
     def _record(self, instance: Object, specs: Sequence[EventSpec]) -> None:
         for spec in specs:
             self.recorder.record(instance, spec)

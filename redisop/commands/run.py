@@ -36,6 +36,13 @@ def _in_a_pod(port: int) -> int:
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=8, show_default=True, help="Instances handled at once.")
 @click.option(
+    "--mode",
+    type=click.Choice(["operate", "observe"]),
+    default="operate",
+    show_default=True,
+    help="observe: tell by logs, Events and metrics what would be done, and do nothing; also beside another version that operates.",
+)
+@click.option(
     "--leader-election/--no-leader-election",
     "elect",
     default=True,
@@ -95,6 +102,7 @@ def run(
     context: str | None,
     namespaces: tuple[str, ...],
     workers: int,
+    mode: Literal["operate", "observe"],
     elect: bool,
     lease_name: str,
     lease_namespace: str | None,
@@ -124,7 +132,8 @@ def run(
     settings = Settings.from_env(os.environ)
     client = Client.connect(kubeconfig, context)
     lease = None
-    if elect:
+    observe = mode == "observe"
+    if elect and not observe:
         own = settings.operator_namespace if "operator_namespace" in settings.model_fields_set else client.namespace
         lease = Lease(client, lease_namespace or own, lease_name, timing=Timing.of(lease_duration))
     endpoints = Endpoints(health_port, metrics_port, bind, metrics_tls)
@@ -133,6 +142,8 @@ def run(
 
     async def main() -> None:
         async with client:
-            await operator.run(client, settings, tuple(name for name in chosen if name), workers, lease, endpoints)
+            await operator.run(
+                client, settings, tuple(name for name in chosen if name), workers, lease, endpoints, observe=observe
+            )
 
     anyio.run(main)

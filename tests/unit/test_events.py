@@ -368,3 +368,13 @@ def test_the_body_of_an_event(related):
         {"count": 3, "lastObservedTime": "t2"},
     )
     assert ("related" in body) == (related is not None)
+
+
+def test_what_would_be_done_is_told_without_values():
+    change = Change(".data.password", Op.SET, PLANTED, PLANTED[::-1])
+    steps = [step(Action.APPLY, "Secret", changes=[change]), step(Action.RESTART, "Pod", "demo-redis-0")]
+    spec = events.planned(steps, ["then the Pod restarts: image"])
+    assert spec.note == (
+        "In mode observe, not done: apply Secret/demo-redis (.data.password); restart Pod/demo-redis-0; "
+        "then the Pod restarts: image"
+    )

@@ -6,13 +6,14 @@ from redisop.fieldset import MISSING, Difference, Op, diff, divided, entry, hold
 from redisop.graph import OWNER_UID, Graph, Node
 from redisop.kinds import INSTANCE_LABEL, MANAGER, OWNED, Object, Ref, controller_of, kind_of, ref_of
 from redisop.plan.exclusive import rivals
-from redisop.plan.immutable import grows, immutable, replaceable, storage_of
+from redisop.plan.immutable import grows, immutable, is_bound, replaceable, storage_of
 from redisop.plan.settled import Settled, is_repeated, is_settled, resolve
 from redisop.plan.steps import Action, Change, Plan, Step
 from redisop.values import has_pending
 
 BEING_DELETED = "being deleted"
 GONE = "gone"
+UNBOUND = "is expanded when it has its volume"
 
 
 def plan(graph: Graph, live: Mapping[Ref, Object], settled: Settled) -> Plan:
@@ -122,6 +123,8 @@ def _expand(node: Node, live: Object, instance: str) -> Step:
     old, new = storage_of(live), storage_of(node.want)
     if not grows(new, old):
         return Step(Action.UNCHANGED, node.ref, node.wave, node.want, live)
+    if not is_bound(live):
+        return Step(Action.UNCHANGED, node.ref, node.wave, node.want, live, (), (UNBOUND,))
     change = Change(".spec.resources.requests.storage", Op.SET, old, new)
     return Step(Action.APPLY, node.ref, node.wave, node.want, live, (change,))
 

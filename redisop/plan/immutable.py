@@ -20,16 +20,15 @@ _MUTABLE_STATEFUL_SET = frozenset(
         "f:updateStrategy",
     }
 )
+# What the server fills with a default, or with what others want.
+_EMPTY: tuple[Any, ...] = ("", {}, [])
 _STORAGE = ("f:spec", "f:resources", "f:requests", "f:storage")
 
 
 def immutable(live: Object, differences: Iterable[Difference]) -> tuple[str, ...]:
     """Return the paths among `differences` that the API server would refuse with 422 to change in `live`."""
-    return tuple(
-        path_text(difference.path)
-        for difference in differences
-        if difference.op is not Op.OWN and _refused(live, difference) and not _kept(live, difference)
-    )
+    changed = (found for found in differences if found.op is not Op.OWN and found.new not in _EMPTY)
+    return tuple(path_text(found.path) for found in changed if _refused(live, found) and not _kept(live, found))
 
 
 def replaceable(live: Object) -> bool:
@@ -43,6 +42,11 @@ def grows(want: Any, live: Any) -> bool:
         return parse(want) > parse(live)
     except (InputError, TypeError):
         return False
+
+
+def is_bound(claim: Object) -> bool:
+    """Tell whether a claim has its volume; before, the server lets nobody change what it asks for."""
+    return bool(claim.get("status", {}).get("phase") == "Bound")
 
 
 def storage_of(claim: Object) -> Any:
@@ -62,9 +66,7 @@ def _refused(live: Object, difference: Difference) -> bool:
         return path[1] not in _MUTABLE_STATEFUL_SET
     if kind == SERVICE.name:
         return path[1] in {"f:clusterIP", "f:clusterIPs"} and difference.op is Op.SET
-    return kind == CLAIM.name and (
-        path[1] != "f:resources" or (path == _STORAGE and not grows(difference.new, difference.old))
-    )
+    return kind == CLAIM.name and (path != _STORAGE or not is_bound(live) or not grows(difference.new, difference.old))
 
 
 def _kept(live: Object, difference: Difference) -> bool:

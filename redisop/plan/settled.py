@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import NamedTuple, TypeAlias
 
-from redisop.fieldset import Difference, Entry, Fields, Op, diff, entry
+from redisop.fieldset import MISSING, Difference, Entry, Fields, Op, diff, entry
 from redisop.kinds import MANAGER, Object
 from redisop.values import Generated
 
@@ -56,7 +56,7 @@ def settle(settled: Settled, want: Object, response: Object, subresource: str | 
         return
     found = diff(want, mine.fields, response)
     # What was sent, and is neither there nor ours, may be there after the next apply: seen with empty lists in custom resources.
-    certain = not any(difference.op is Op.SET and not difference.ours for difference in found)
+    certain = not any(lost.op is Op.SET and lost.old is MISSING and not lost.ours for lost in found)
     # Fields are kept only where they are needed: for most objects diff alone finds nothing to do.
     new = Settlement(_digest(want), mine.api_version, mine.fields if found else None, found, certain)
     last = settled.get(key)

@@ -267,12 +267,13 @@ def test_labels_of_a_frozen_object_can_still_be_changed():
     assert step_of(new, owned(frozen(config_map(a="1")))).action is Action.APPLY
 
 
-def claim(storage="1Gi", **metadata):
+def claim(storage="1Gi", *, phase="Bound", **metadata):
     labels = {"labels": {"redis.kubegateway.io/instance": "demo"}}
     return {
         **CLAIM,
         "metadata": {"name": "data-s-0", "namespace": "ns", "uid": UID, "resourceVersion": "5", **labels, **metadata},
         "spec": {"resources": {"requests": {"storage": storage}}},
+        "status": {"phase": phase},
     }
 
 
@@ -280,6 +281,8 @@ def claim(storage="1Gi", **metadata):
     ("live", "action", "reason"),
     [
         (claim("1Gi"), Action.APPLY, None),
+        (claim("1Gi", phase="Pending"), Action.UNCHANGED, "is expanded when it has its volume"),
+        (claim("2048Mi", phase="Pending"), Action.UNCHANGED, None),
         (claim("2048Mi"), Action.UNCHANGED, None),
         (claim("3Gi"), Action.UNCHANGED, None),
         (claim(deletionTimestamp="2026-01-01T00:00:00Z"), Action.UNCHANGED, BEING_DELETED),

@@ -43,7 +43,11 @@ class Outcome:
 
 def is_terminal(error: RedisopError) -> bool:
     """Tell whether trying again is pointless until what we want, or what is there, changes."""
-    return isinstance(error, ApiError) and error.terminal and error.code not in _LATER_MAY_WORK
+    if not isinstance(error, ApiError) or not error.terminal:
+        return False
+    # A namespace that is going never comes back; nothing can be made in it any more.
+    going = any(cause.reason == "NamespaceTerminating" for cause in error.causes)
+    return going or error.code not in _LATER_MAY_WORK
 
 
 async def execute(

@@ -253,6 +253,7 @@ async def test_writes_in_flight_are_bounded(limit, most):
         (error(400), True),
         (ApiError("failed to create typed patch object", code=500), True),
         (error(403), False),
+        (ApiError("no", code=403, causes=[Cause("NamespaceTerminating", "metadata.namespace", "gone soon")]), True),
         (error(404), False),
         (error(429), False),
         (error(500), False),

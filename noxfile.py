@@ -129,6 +129,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """The fault table on a control plane of its own: a sample, or `-- --all`; `-- --help` tells more."""
+    install(session)
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session
 def crds(session: nox.Session) -> None:
     """Write schemas/ anew from the models."""
     install(session)

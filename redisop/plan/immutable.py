@@ -21,7 +21,7 @@ _MUTABLE_STATEFUL_SET = frozenset(
     }
 )
 # What the server fills with a default, or with what others want.
-_EMPTY: tuple[Any, ...] = ("", {}, [])
+_EMPTY: tuple[Any, ...] = ({}, [])
 _STORAGE = ("f:spec", "f:resources", "f:requests", "f:storage")
 
 
@@ -57,7 +57,8 @@ def storage_of(claim: Object) -> Any:
 def _refused(live: Object, difference: Difference) -> bool:
     path, kind = difference.path, live["kind"]
     if kind in {CONFIG_MAP.name, SECRET.name}:
-        return path[0] == "f:type" or (live.get("immutable") is True and path[0] != "f:metadata")
+        retyped = path[0] == "f:type" and difference.new != ""
+        return retyped or (live.get("immutable") is True and path[0] != "f:metadata")
     if path[0] != "f:spec":
         return False
     if kind == STATEFUL_SET.name and path[1:] == ("f:volumeClaimTemplates",):

@@ -26,6 +26,7 @@ _DONE = {
     Action.RESTART: "restarted",
 }
 
+_NOT_ASKED = (Reason.NOT_COMPARED, "Redis has not been asked for its configuration yet.")
 _UNREADABLE: Mapping[Type, Verdict] = {Type.READY: "False", Type.PROGRESSING: "False", Type.DEGRADED: "True"}
 
 
@@ -138,7 +139,7 @@ def _of_pod(instance: RedisHttpInstance, child: Object, observation: Observation
         yield Problem(Severity.BROKEN, config.reason, config.message)
     elif trouble is not None:
         yield trouble
-    elif config is not None and not config.applied:
+    elif not instance.spec.paused and (config is None or not config.applied):
         found = _of_config(config, starts_current=_started_after_config(instance, observation))
         if found is not None:
             yield found
@@ -163,11 +164,14 @@ def _of_storage(instance: RedisHttpInstance, observation: Observation) -> Proble
     return problems.of_claim(claim, rollout.names(instance).claim, instance.spec.storage.size)
 
 
-def _of_config(config: ConfigState, *, starts_current: bool) -> Problem | None:
+def _of_config(config: ConfigState | None, *, starts_current: bool) -> Problem | None:
+    """Return what an answer of Redis that is not "as wanted" means; no answer means nothing where Redis read the present file."""
+    if config is None or config.reason is Reason.REDIS_UNREACHABLE:
+        if starts_current:
+            return None
+        return Problem(Severity.STUCK, config.reason, config.message) if config else Problem(Severity.WAIT, *_NOT_ASKED)
     if config.reason in {Reason.LOADING, Reason.RESTART_PENDING}:
         return Problem(Severity.WAIT, config.reason, config.message)
-    if config.reason is Reason.REDIS_UNREACHABLE:
-        return None if starts_current else Problem(Severity.STUCK, config.reason, config.message)
     return Problem(Severity.BROKEN, config.reason, config.message)
 
 
@@ -248,7 +252,7 @@ def _config_applied(instance: RedisHttpInstance, observation: Observation) -> Se
         return None
     config = observation.config
     if config is None:
-        return "Unknown", Reason.NOT_COMPARED, "Redis has not been asked for its configuration yet."
+        return "Unknown", *_NOT_ASKED
     if not config.applied and _of_config(config, starts_current=_started_after_config(instance, observation)) is None:
         return "Unknown", config.reason, f"Redis read the present redis.conf when it started. {config.message}"
     return ("True" if config.applied else "False"), config.reason, config.message

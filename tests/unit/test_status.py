@@ -688,6 +688,15 @@ def test_an_unreachable_redis_that_started_before_the_file_was_written_is_not_re
     assert condition(value, "ConfigApplied")["status"] == "False"
 
 
+def test_a_redis_that_was_not_asked_since_the_file_changed_is_not_ready():
+    objects = (observed.stateful_set(), observed.pod(), observed.config_map(written="2026-03-01T11:59:59Z"))
+    value = status(seen(*objects))
+    assert (value["phase"], condition(value, "Ready")["reason"]) == ("Pending", "NotCompared")
+    assert condition(value, "Degraded")["status"] == "False"
+    assert condition(value, "ConfigApplied")["status"] == "Unknown"
+    assert status(seen(*objects), observed.instance(paused=True))["phase"] == "Paused"
+
+
 def test_the_version_is_observed_never_wished():
     tagged = status(seen(*HEALTHY), observed.instance(version="9.9"))
     assert tagged["redisVersion"] == "8.2"

@@ -1,17 +1,16 @@
 """What the tests of the running operator share: its own user, a fake kubelet, and the namespace of each test."""
 
 import secrets
-import shutil
 import subprocess
 import time
 
 import pytest
 
 from redisop.client import Client
-from tests.cluster.fixtures import unavailable
 from tests.controlplane import operator_process
 from tests.controlplane.world import World
 from tests.converged import install
+from tests.programs import redis_server
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +28,7 @@ def pod_ip(tmp_path_factory):
 
     It lets the operator in with any password, since each instance has its own; logins are tried in tests/redis.
     """
-    server = shutil.which("redis-server")
-    if server is None:
-        unavailable("needs redis-server")
+    server = redis_server()
     folder = tmp_path_factory.mktemp("redis")
     (folder / "users.acl").write_text("user default off\nuser operator on nopass ~* &* +@all\n")
     address = f"127.{secrets.randbelow(200) + 10}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 1}"

@@ -8,6 +8,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.cluster.kubectl import kubectl_path
+from tests.controlplane.fake_kubelet import NODE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -88,3 +91,7 @@ def fake_kubelet(kubeconfig, log, *arguments):
         assert process.alive, process.output
     finally:
         process.kill()
+        # Nothing runs on its node any more, and until its lease ends the scheduler would still use it.
+        command = [kubectl_path(), "--kubeconfig", kubeconfig, "delete", "node", NODE]
+        command += ["--ignore-not-found", "--wait=false", "--request-timeout=5s"]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)

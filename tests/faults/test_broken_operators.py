@@ -1,7 +1,6 @@
 """The suite's own honesty: operators broken on purpose are caught, and the same plans pass on the real one."""
 
 import asyncio
-import os
 from unittest.mock import patch
 
 import pytest
@@ -10,8 +9,6 @@ from tests.faults import plans
 from tests.faults.broken import BROKEN
 from tests.faults.conftest import AT_ONCE
 from tests.faults.plans import Plan, Runner
-
-pytestmark = pytest.mark.skipif(not os.environ.get("REDISOP_FAULTS"), reason="takes minutes: REDISOP_FAULTS=1 runs it")
 
 QUIET = 2.0
 WITHIN = 12.0

@@ -14,8 +14,6 @@ from tests.faults.plans import Runner, all_plans, sample
 from tests.faults.report import table
 from tests.faults.rows import ROWS
 
-pytestmark = pytest.mark.skipif(not os.environ.get("REDISOP_FAULTS"), reason="takes minutes: REDISOP_FAULTS=1 runs it")
-
 SEED = int(os.environ.get("REDISOP_FAULT_SEED", "20261124"))
 
 

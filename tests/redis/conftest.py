@@ -1,7 +1,5 @@
 """A real redis-server per test, with the redis.conf, aclfile and scripts that redisop makes for an instance."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +15,7 @@ from redis.retry import Retry
 from redisop.api import RedisConfig
 from redisop.manifests import acl, scripts
 from redisop.redisconf import directives, render
-from tests.cluster.fixtures import unavailable
-from tests.cluster.node.host import install
+from tests.programs import redis_server
 
 PASSWORDS = {"exporter": "exporter-secret", "operator": "operator-secret", "probe": "probe-secret"}
 
@@ -117,11 +114,7 @@ class Server:
 @pytest.fixture(scope="session", autouse=True)
 def redis_programs() -> None:
     """Have redis-server and redis-cli on PATH; as root on Debian by installing them."""
-    if os.geteuid() == 0 and shutil.which("apt-get") and not shutil.which("redis-server"):
-        install({"redis-server": ["/usr/bin/redis-server"]})
-    for program in ("redis-server", "redis-cli"):
-        if shutil.which(program) is None:
-            unavailable(f"{program} is not on PATH (Debian: redis-server)")
+    redis_server()
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from redisop.kinds import GROUP, INSTANCE, Object
 # libyaml is ten times faster where PyYAML was built with it; both are safe.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+UNKNOWN_UID = "unknown"
+
 
 @dataclass(frozen=True, slots=True)
 class Documents:
@@ -43,6 +45,11 @@ def read(streams: Iterable[tuple[str, IO[str]]]) -> Documents:
         else:
             others.append(obj)
     return Documents(tuple(instances), tuple(others), foreign)
+
+
+def as_new(obj: Object) -> Object:
+    """Return `obj` as the API server would have just created it, with a uid that nothing real has."""
+    return {**obj, "metadata": {**obj["metadata"], "uid": UNKNOWN_UID, "generation": 1}}
 
 
 def _objects(streams: Iterable[tuple[str, IO[str]]]) -> Iterator[tuple[str, Object]]:

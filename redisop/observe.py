@@ -6,13 +6,13 @@ import anyio
 
 from redisop.client import Client
 from redisop.decide import Decision, decide
+from redisop.documents import as_new
 from redisop.errors import ApiError, NotFound
 from redisop.kinds import INSTANCE, MANAGED_BY, MANAGER, OBSERVED, OWNED, Kind, Object, Ref, kind_of, ref_of
 from redisop.settings import Settings
 from redisop.store import Store
 
 READS_IN_FLIGHT = 8
-UNKNOWN_UID = "unknown"
 
 
 async def observe(client: Client, namespaces: Iterable[str | None]) -> Store:
@@ -87,8 +87,7 @@ async def propose(client: Client, instance: Object, note: Callable[[str], None])
         if error.code not in {403, 404}:
             raise
         note(f"{ref}: not checked by the API server ({error}); planned from the file alone")
-        metadata = found["metadata"] if found else {"uid": UNKNOWN_UID, "generation": 1}
-        return {
-            **instance,
-            "metadata": {**instance["metadata"], "uid": metadata["uid"], "generation": metadata["generation"]},
-        }
+        if found is None:
+            return as_new(instance)
+        known = {name: found["metadata"][name] for name in ("uid", "generation")}
+        return {**instance, "metadata": {**instance["metadata"], **known}}

@@ -20,8 +20,6 @@ from redisop.kinds import INSTANCE, Object, Ref, ref_of
 from redisop.settings import Settings
 from redisop.terminal import color_of
 
-OFFLINE_UID = "unknown"
-
 Decided: TypeAlias = list[tuple[Decision, dict[Ref, Object]]]
 """Decisions, each with the live objects it was made from."""
 
@@ -100,7 +98,9 @@ def plan(
     settings = Settings.from_env(os.environ)
     given = _read(files)
     if offline:
-        decisions: Decided = [(decide(_offline(obj, namespace), {}, {}, settings), {}) for obj in given]
+        decisions: Decided = [
+            (decide(documents.as_new(_placed(obj, namespace, "default")), {}, {}, settings), {}) for obj in given
+        ]
     else:
         chosen = Choice(name, given if files else None, everywhere, namespace)
         decisions = _with_cluster(kubeconfig, context, lambda client: _decide(client, chosen, settings))
@@ -140,11 +140,6 @@ def _placed(obj: Object, namespace: str | None, default: str) -> Object:
     if own and namespace and own != namespace:
         raise InputError(f"is {own!r}, but --namespace is {namespace!r}", where=f"{ref_of(obj)}: metadata.namespace")
     return {**obj, "metadata": {**obj["metadata"], "namespace": own or namespace or default}}
-
-
-def _offline(obj: Object, namespace: str | None) -> Object:
-    placed = _placed(obj, namespace, "default")
-    return {**placed, "metadata": {**placed["metadata"], "uid": OFFLINE_UID, "generation": 1}}
 
 
 def _with_cluster(kubeconfig: Path | None, context: str | None, work: Callable[[Any], Awaitable[Decided]]) -> Decided:
